@@ -11,6 +11,7 @@ from nes_lab.errors import NesLabError
 from nes_lab.figures.layer_bars import layer_bars
 from nes_lab.figures.live_run import live_run
 from nes_lab.figures.progress import progress_text, queue_text
+from nes_lab.figures.run_report import fit_comparison
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.launcher import start_waiting
 from nes_lab.runs.states import STATES
@@ -98,6 +99,8 @@ def live(run_id: str, state_when_drawn: str) -> None:
     metrics, events = run.metrics().rows, run.events()
     st.markdown(f":{COLORS[STATES[info.state].tone]}-badge[{info.state}]")
     st.progress(info.bar_progress, text=progress_text(info, metrics, events))
+    if compared := fit_comparison(events):
+        st.caption(compared)
     if info.reason:
         st.code(info.reason, language=None, wrap_lines=True)
     if advice := info.needs_text() or STATES[info.state].advice:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nes_lab.runs.info import RunInfo
     from nes_lab.runs.store import RunStore
 
-__all__ = ["layer_sections", "plan_rows", "run_report", "run_sections"]
+__all__ = ["fit_comparison", "layer_sections", "plan_rows", "run_report", "run_sections"]
 
 History = Sequence[tuple[int, Mapping[str, "LayerSnapshot"]]]
 
@@ -84,7 +84,8 @@ def run_sections(
     """
     progress = progress_text(info, metrics, events)
     attempts = f"{info.attempt} attempt{'' if info.attempt == 1 else 's'}"
-    text = f"Run {info.id} is {info.state} after {attempts}: {progress}.\n\n{info.reason}"
+    paragraphs = (f"Run {info.id} is {info.state} after {attempts}: {progress}.", fit_comparison(events), info.reason)
+    text = "\n\n".join(filter(None, paragraphs))
     numbers = [{"number": name, "value": format_value(value)} for name, value in info.summary.items()]
     sections = [Section("Result", text=text, table=numbers)]
     if metrics:
@@ -95,6 +96,22 @@ def run_sections(
         sections += layer_sections(name, history)
     settings = [{"field": path, "value": str(value)} for path, value in flatten(info.config).items()]
     return [*sections, Section("Configuration", table=settings)]
+
+
+def fit_comparison(events: Sequence[Mapping[str, Any]]) -> str:
+    """Return a sentence that compares the fitted network of a run, before training, with the dense network.
+
+    The text is empty if the run fitted nothing.
+
+    Args:
+        events: Rows of the run's events.
+
+    Examples:
+        >>> fit_comparison([{"kind": "fit", "comparison": "outputs differ by 2.0%"}])
+        'Fitted, before training: outputs differ by 2.0%.'
+    """
+    told = [str(event["comparison"]) for event in events if event.get("kind") == "fit" and event.get("comparison")]
+    return f"Fitted, before training: {told[-1]}." if told else ""
 
 
 def layer_sections(name: str, history: History) -> list[Section]:

@@ -123,7 +123,7 @@ class FitReport(Record):
     def comparison(self) -> str:
         """A sentence that compares the outputs of the fitted network with those of the dense network."""
         if self.output_error is None:
-            return "agreement with the dense network: not measured; give calibration= or norms="
+            return "agreement with the dense network: not measured, because there were no calibration batches"
         told = (
             f"outputs differ from the dense network's by {self.output_error:.1%} on {self.compared_examples} examples"
         )

@@ -412,3 +412,15 @@ def test_a_stage_is_only_told_while_it_lasts(tmp_path):
         assert info.stage is not None and info.stage["label"] == "conv" and info.bar_progress == 0.25
         writer.status("failed", reason="the fit failed")
     assert store.get(run_id).stage is None
+
+
+def test_run_experiment_records_how_well_the_fitted_network_agrees_with_the_dense_one(tmp_path: Path) -> None:
+    settings = tree(epochs=1, routing="searched among whole cells")
+    settings["compression"] |= {"calibration": 48}
+    store = RunStore(tmp_path)
+    run_id = store.create(load_config(settings).to_dict())
+    assert run_experiment(store, run_id)["state"] == "finished"
+    (event,) = (event for event in store.events(run_id) if event["kind"] == "fit")
+    assert f"same top-1 prediction as the dense network for {event['agreement']:.1%}" in event["comparison"]
+    summary = store.get(run_id).summary
+    assert (summary["fit_agreement"], summary["fit_output_error"]) == (event["agreement"], event["output_error"])

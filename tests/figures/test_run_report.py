@@ -36,6 +36,15 @@ def test_run_report_of_a_queued_run(tmp_path):
     assert "not started yet" in run_report(store, run_id)
 
 
+def test_run_report_says_what_the_fit_left_of_the_dense_network(tmp_path):
+    store = RunStore(tmp_path)
+    run_id = write_run(store)
+    events = [*store.events(run_id), {"kind": "fit", "comparison": "same top-1 prediction for 4.0%"}]
+    result = run_sections(store.get(run_id), [], events, [], [])[0]
+    assert "Fitted, before training: same top-1 prediction for 4.0%." in result.text
+    assert "Fitted" not in run_sections(store.get(run_id), [], [{"kind": "fit"}], [], [])[0].text  # an older run
+
+
 def test_run_report_names_a_damaged_plan(tmp_path):
     store = RunStore(tmp_path)
     run_id = store.create({})

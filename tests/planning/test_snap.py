@@ -60,6 +60,17 @@ def test_fit_follows_the_plan_and_refuses_to_exceed_it() -> None:
     assert not nes_lab.fit(net, learnable)[1].snapped
 
 
+def test_measure_sensitivity_without_snap_serves_a_plan_with_snap() -> None:
+    net, options = network(), ONE_CHANNEL | {"patch_channels": 2}
+    report = nes_lab.measure_sensitivity(net, X, ratios=(0.5,), **options)
+    assert [
+        layer.points[-1] for layer in nes_lab.measure_sensitivity(net, X, ratios=(0.5,), snap=True, **options).layers
+    ] == [layer.points[-1] for layer in report.layers]
+    ways = {"strategy": "sensitivity", "sensitivity": report, "snap": True} | options
+    plan = nes_lab.plan_for_budget(net, Budget(madds="60%"), X, **ways)
+    assert nes_lab.count(nes_lab.compress(net, plan), X).madds == plan.predicted.madds <= 0.6 * plan.dense.madds
+
+
 def test_compression_plan_of_an_older_version_has_learnable_starts() -> None:
     net = network()
     plan = nes_lab.plan_for_budget(net, Budget(madds="60%"), X, snap=True, **ONE_CHANNEL)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from nes_lab.cli.entry import main
+from nes_lab.runs.handle import RunHandle
 from nes_lab.runs.store import RunStore
 from tests import shared_data
 
@@ -99,6 +100,10 @@ def test_imagenet_finetune(home):
     assert info.summary["top1"] > 8  # chance is 0.1
     events = {event["kind"]: event for event in RunStore().events(info.id)}
     assert events["fit"]["residual"] < events["fit"]["residual_before"] < 1
+    assert 0 < events["fit"]["agreement"] < 1
+    plan = RunHandle(RunStore(), info.id).plan  # the recipe rounds the starts, and its plan counts them so
+    assert plan is not None and plan.snap and plan.predicted.madds == info.summary["madds"]
+    assert plan.predicted.params > 0.98 * 0.9 * plan.dense.params
 
 
 def test_cifar10(home, monkeypatch):
