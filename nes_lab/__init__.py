@@ -11,6 +11,7 @@ import ast
 from importlib import import_module
 from pathlib import Path
 
+from nes_lab.after_import import call_after
 from nes_lab.packages import needed_for
 
 __version__ = "0.2.0"
@@ -22,6 +23,8 @@ _ROOMS = {
 }  # such as nes_lab.figures, which need more packages
 
 __all__ = ["__version__", *(name for name in _HOMES if name not in _ROOMS)]  # pyright: ignore[reportUnsupportedDunderAll]
+
+call_after("transformers.quantizers.auto", "nes_lab.export.hugging_face:register")
 
 
 def __getattr__(name: str) -> object:

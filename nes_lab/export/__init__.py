@@ -11,6 +11,7 @@ Saved models, each a folder with JSON and safetensors:
 ``loadable``: check, before a model is saved, that its folder will be loaded as the same model.
 ``tensors``: collect the tensors of a model for saving, and put saved tensors back into a model.
 ``rebuild``: rebuild the modules of a saved model from its configuration and the dense network.
+``hugging_face``: let Hugging Face's transformers save and load compressed networks by its own functions.
 ``hub_upload``: upload a saved model to the Hugging Face Hub.
 ``hub_download``: download a saved model from the Hugging Face Hub.
 

@@ -41,6 +41,7 @@ from nes_lab.nn.copy_network import copy_network
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.preprocessing import Preprocessing
 from nes_lab.runs.files import sha256_of
+from nes_lab.surgery.transformers_mark import mark_for_transformers_
 from nes_lab.surgery.verify import why_not_verified
 
 __all__ = ["from_pretrained", "save_pretrained"]
@@ -178,6 +179,8 @@ def from_pretrained(
     except NesLabError as error:
         raise CheckpointError(f"{folder}: {error}") from error
     _note(loaded, config, allow_import)
+    mark_for_transformers_(loaded)
+    return loaded.to("cpu" if device is None else device).eval()
     return in_mode(loaded.to("cpu" if device is None else device))
 
 

@@ -22,7 +22,7 @@ from nes_lab.nn.starts import FrozenStarts
 from nes_lab.surgery.carry_over import copy_with_replacements
 from nes_lab.surgery.fuse import folded_norm
 
-__all__ = ["WAY_OUT", "dense_network", "rebuild"]
+__all__ = ["WAY_OUT", "dense_network", "put_epitome_layers_", "rebuild"]
 
 WAY_OUT = "give the network it was made from as model="
 """How an error about a network that differs ends."""
@@ -94,6 +94,30 @@ def rebuild(dense: nn.Module, config: Mapping[str, Any]) -> nn.Module:
         raise _different_network(difference)
     _cast(model, config["transient"])
     return model
+
+
+def put_epitome_layers_(model: nn.Module, records: Mapping[str, Any]) -> None:
+    """Put epitome layers in the place of dense layers of a model.
+
+    Args:
+        model: The dense model; it is changed.
+        records: What is needed to make each epitome layer, by name, as :func:`~nes_lab.export.outline.layer_record` returns it.
+
+    Raises:
+        CheckpointError: If a layer is missing in the model, or is of another kind or shape; the message names it.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    made: dict[int, EpitomeLayer] = {}
+    for name, record in records.items():
+        module = modules.get(name)
+        if module is None:
+            raise _different_network(f"the saved model has an epitome layer {name!r}, which is not here")
+        if difference := _dense_difference(name, module, record):
+            raise _different_network(difference)
+        if id(module) not in made:
+            made[id(module)] = _epitome_layer(name, module, record)
+            _restore_state(name, made[id(module)], record)
+        model.set_submodule(name, made[id(module)])
 
 
 def _different_network(difference: str) -> CheckpointError:

@@ -48,8 +48,8 @@ def bake(model: Model, names: Collection[str] | None = None) -> Model:
         >>> import nes_lab
         >>> layer = nes_lab.EpitomeLinear(8, 8, epitome_shape=(4, 4))
         >>> _ = torch.nn.utils.prune.l1_unstructured(layer, "epitome", 0.5)
-        >>> [name for name, _ in layer.named_buffers()], [name for name, _ in bake(layer).named_buffers()]
-        (['epitome_mask'], [])
+        >>> "epitome_mask" in layer.state_dict(), "epitome_mask" in bake(layer).state_dict()
+        (True, False)
     """
     names = _names_in_epitome_layers(model) if names is None else names
     if not any(tensor for name, _, tensor in computed_tensors(model) if name in names):

@@ -5,5 +5,6 @@
 ``verify``: compares, by one run, what a compressed network does with what its plan says.
 ``fuse``: folds batch norms into the layers before them, for inference.
 ``for_inference``: copies a model that keeps its sampled weights from one call to the next.
+``transformers_mark``: marks compressed networks of transformers, so that its own ``save_pretrained`` saves what it can load.
 ``foldable_norms``: finds the batch norms that can be folded, by tracing the model's forward method.
 """

@@ -20,6 +20,7 @@ from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
 from nes_lab.records.options import EpitomeInit
 from nes_lab.renamed import renamed_arguments
 from nes_lab.surgery.carry_over import copy_with_replacements, weights_held_elsewhere, why_not_carried
+from nes_lab.surgery.transformers_mark import mark_for_transformers_
 
 __all__ = ["materialize", "replace_layers"]
 
@@ -88,7 +89,7 @@ def replace_layers(
 
     with _keep_random_state(), torch.inference_mode(False):
         torch.manual_seed(0 if generator is None else generator.initial_seed())
-        return _tie_epitomes(copy_with_replacements(model, replacement), plan)
+        return mark_for_transformers_(_tie_epitomes(copy_with_replacements(model, replacement), plan))
 
 
 def materialize(model: Model) -> Model:
@@ -117,9 +118,10 @@ def materialize(model: Model) -> Model:
     check_module(model, "materialize")
     check_copyable(model, "materialize")
     with _keep_random_state():  # a new torch layer draws a random weight before it gets the sampled one
-        return copy_with_replacements(
+        plain = copy_with_replacements(
             bake(model), lambda name, module: module.to_dense() if isinstance(module, EpitomeLayer) else None
         )
+    return mark_for_transformers_(plain)
 
 
 def _tie_epitomes(model: Model, plan: CompressionPlan) -> Model:

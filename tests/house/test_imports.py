@@ -13,6 +13,7 @@ from tests.house.tree import ROOT
 
 HEAVY = ("torch", "torchvision", "timm", "plotly", "streamlit", "captum", "pydantic", "tyro")
 LIGHT = (
+    "after_import",
     "errors",
     "text",
     "renamed",

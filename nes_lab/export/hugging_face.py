@@ -1,0 +1,192 @@
+"""Let Hugging Face's transformers save and load compressed networks by its own ``save_pretrained`` and ``from_pretrained``.
+
+transformers has a registry of quantization methods: a method changes the layers of a new network before the weights are loaded.
+Epitomes are registered there as the method ``nes_lab``. ``config.json`` then lists the epitome layers, and ``from_pretrained``
+makes them. Both need ``import nes_lab`` in the process. :func:`register` is called as soon as transformers has been imported.
+
+Tests: tests/export/test_hugging_face.py
+"""
+
+from __future__ import annotations
+
+import copy
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nes_lab.errors import CheckpointError
+from nes_lab.export.outline import layer_record, named_epitome_layers
+from nes_lab.export.rebuild import put_epitome_layers_
+from nes_lab.nn.bake import bake
+from nes_lab.nn.free_starts import FreeStarts
+from nes_lab.surgery.transformers_mark import METHOD, mark_for_transformers_
+
+__all__ = ["EpitomeList", "EpitomeMethod", "register"]
+
+_SCHEMA = 1
+_WAY_OUT = "save it with nes_lab.save_pretrained, or save nes_lab.materialize(model)"
+
+
+def register() -> None:
+    """Register epitomes as a quantization method of transformers, which must be installed.
+
+    Raises:
+        ImportError: If this version of transformers has no such registry.
+    """
+    registry = import_module("transformers.quantizers.auto")
+    if METHOD in registry.AUTO_QUANTIZER_MAPPING:
+        return
+    quantizer = import_module("transformers.quantizers.base").HfQuantizer
+    config = import_module("transformers.utils.quantization_config").QuantizationConfigMixin
+    try:
+        as_config, as_quantizer = registry.register_quantization_config(METHOD), registry.register_quantizer(METHOD)
+    except AttributeError as error:
+        raise ImportError(f"this version of transformers has no registry of quantization methods: {error}") from error
+    as_config(type("EpitomeConfig", (EpitomeList, config), {}))
+    as_quantizer(type("EpitomeQuantizer", (EpitomeMethod, quantizer), {}))
+
+
+class EpitomeList:
+    """Lists the epitome layers of a network in the ``config.json`` of transformers.
+
+    Args:
+        epitome_layers: For each epitome layer, by name, what is needed to make it; None: no layers.
+        schema: Version of this list.
+        **rest: Other keys of ``config.json``, which are ignored.
+    """
+
+    def __init__(self, epitome_layers: dict[str, Any] | None = None, schema: int = _SCHEMA, **rest: Any) -> None:
+        self.quant_method = METHOD
+        self.schema = schema
+        self.epitome_layers = {} if epitome_layers is None else epitome_layers
+
+
+class EpitomeMethod:
+    """Makes the epitome layers of a network that transformers loads, and lists them for one that it saves.
+
+    The names of the methods are those of transformers' class ``HfQuantizer``.
+    """
+
+    quantization_config: EpitomeList
+
+    def is_serializable(self, *args: Any, **options: Any) -> bool:
+        """Return True: transformers may save the network."""
+        return True
+
+    @property
+    def is_trainable(self) -> bool:
+        """True: the network can be trained."""
+        return True
+
+    @property
+    def is_qat_trainable(self) -> bool:
+        """True: all parameters of the network can be trained."""
+        return True
+
+    @property
+    def is_compileable(self) -> bool:
+        """True: the network can be compiled."""
+        return True
+
+    def get_state_dict_and_metadata(self, model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """Return the tensors that transformers saves, and list the present epitome layers in the network's configuration.
+
+        Raises:
+            CheckpointError: If transformers could not load the network as it is; the message names the first difference.
+        """
+        baked = bake(model)
+        records = {name: layer_record(layer) for name, layer in named_epitome_layers(baked)}
+        tensors = _state(baked)
+        difference = _loading_difference(model, records, tensors)
+        if difference:
+            raise CheckpointError(f"transformers could not load this network again: {difference}; {_WAY_OUT}")
+        self.quantization_config = type(self.quantization_config)(records)
+        model.config.quantization_config = self.quantization_config  # type: ignore[union-attr]
+        return tensors, {}
+
+    def _process_model_before_weight_loading(self, model: nn.Module, **options: Any) -> None:
+        if self.quantization_config.schema != _SCHEMA:
+            raise CheckpointError(
+                f"config.json lists epitome layers in schema {self.quantization_config.schema!r}; this version of NES Lab "
+                f"reads schema {_SCHEMA}"
+            )
+        put_epitome_layers_(model, _names_here(model, self.quantization_config.epitome_layers))
+        _keep_anchors_(model)
+
+    def _process_model_after_weight_loading(self, model: nn.Module, **options: Any) -> nn.Module:
+        for _, layer in named_epitome_layers(model):
+            layer.routing.leave_meta(layer.epitome.device)
+        return mark_for_transformers_(model)
+
+    def _dequantize(self, model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
+        for name, layer in list(named_epitome_layers(model)):
+            model.set_submodule(name, layer.to_dense())
+        return model
+
+
+def _names_here(model: nn.Module, records: dict[str, Any]) -> dict[str, Any]:
+    """Return the records by the names that their layers have in a network with or without the head of the saved one."""
+    modules = dict(model.named_modules())
+    prefix = f"{getattr(model, 'base_model_prefix', '')}."
+    if any(name not in modules for name in records):
+        for renamed in (
+            {prefix + name: record for name, record in records.items()},
+            {name.removeprefix(prefix): record for name, record in records.items() if name.startswith(prefix)},
+        ):
+            if renamed and all(name in modules for name in renamed):
+                return renamed
+    return records
+
+
+def _keep_anchors_(model: nn.Module) -> None:
+    """Make the anchors of learned starts part of the state dict, because transformers loads only what it lists."""
+    for starts in (module for module in model.modules() if isinstance(module, FreeStarts)):
+        for axis, offsets in starts.tables():
+            assert isinstance(offsets, nn.Parameter)  # they are learned
+            starts.hold_(axis, starts.anchor(axis), offsets)
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the state dict of a network with the anchors of all learned starts, and with no memory that two tensors share."""
+    tensors = dict(model.state_dict())
+    for name, module in model.named_modules(remove_duplicate=False):
+        if isinstance(module, FreeStarts):
+            held = {
+                key: tensor for key, tensor in module.named_buffers(recurse=False) if key.startswith("start_anchors_")
+            }
+            tensors |= {f"{name}.{key}": tensor.detach() for key, tensor in held.items()}
+    epitomes = {name: layer.epitome for name, layer in named_epitome_layers(model)}
+    seen: set[int] = set()
+    for name, epitome in epitomes.items():
+        if id(epitome) in seen:  # safetensors stores no shared memory
+            tensors[f"{name}.epitome"] = epitome.detach().clone()
+        seen.add(id(epitome))
+    return tensors
+
+
+def _loading_difference(model: nn.Module, records: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    """Say in what the network that transformers will make differs from a network; empty if in nothing."""
+    config = copy.copy(model.config)
+    vars(config).pop("quantization_config", None)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            made = type(model)(config)
+            put_epitome_layers_(made, records)
+    except Exception as error:  # noqa: BLE001  whatever stops it here would stop transformers too
+        return f"{type(model).__name__} cannot be made from its configuration: {error}"
+    classes = [{name: type(module) for name, module in m.named_modules()} for m in (model, made)]
+    for name in classes[0].keys() & classes[1].keys():
+        here, there = (kinds[name] for kinds in classes)
+        if here is not there and not issubclass(here, there):
+            return f"{name!r} is a {here.__name__}, and a {there.__name__} in the network it makes"
+    _keep_anchors_(made)
+    shapes = [
+        {name: tuple(t.shape) for name, t in m.items() if "_extra_state" not in name}
+        for m in (tensors, made.state_dict())
+    ]
+    for name in {**shapes[0], **shapes[1]}:
+        if shapes[0].get(name) != shapes[1].get(name):
+            return f"{name} has shape {shapes[0].get(name)}, and {shapes[1].get(name)} in the network it makes (None: it is missing)"
+    return ""
