@@ -158,4 +158,4 @@ def assemble(
         },
         example_input=survey.example_input,
     )
-    return replace(plan, notes=plan.larger_epitomes())
+    return replace(plan, notes=(*plan.notes, *plan.larger_epitomes()))

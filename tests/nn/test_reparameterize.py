@@ -53,9 +53,8 @@ def test_a_plan_says_reparameterize_first():
         block.reparameterize()
     folded = nes_lab.plan_for_budget(network, nes_lab.Budget(params="60%"), X)
     assert not any("re-parameterize" in note for note in folded.notes)
-    nes_lab.compress(network, folded)[
-        1
-    ].reparameterize()  # nothing is left to fold, but the method must not be refused blindly
+    small = nes_lab.compress(network, folded)
+    small[1].reparameterize()  # nothing is left to fold, so the method is not refused
 
 
 def test_folding_a_compressed_network_is_refused_and_materialize_allows_it(tmp_path):
