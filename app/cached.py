@@ -8,13 +8,14 @@ from typing import Any
 import streamlit as st
 
 from app.components.errors import show_error
+from app.remembered import current_run, set_current_run
 from nes_lab.errors import RunError
 from nes_lab.experiment.open_runs import list_runs, open_run
 from nes_lab.experiment.run import Run
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.layout import default_root
 
-__all__ = ["all_runs", "choose_run", "layers_at", "run_of"]
+__all__ = ["all_runs", "choose_run", "layers_at", "run_of", "run_title"]
 
 
 def all_runs() -> list[RunInfo]:
@@ -45,24 +46,21 @@ def layers_at(root: str, run_id: str, step: int, latest: int) -> dict[str, Any]:
 
 
 def choose_run(runs: list[RunInfo], label: str = "Run") -> RunInfo:
-    """Let the user choose a run, and return the run.
+    """Let the user choose a run, and return the run. It becomes the current run of all pages.
 
-    The id of the run is kept in the page's URL, so a reload shows the same run. If the URL names a run that is not in
-    ``runs``, show an error and stop drawing the page.
+    The id of the run is kept in the page's URL, so a reload shows the same run. Without one, the current run is shown, or the newest
+    if the page cannot show that one. If the URL names a run that is not in ``runs``, show an error and stop drawing the page.
     """
     run_id = st.query_params.get("run")
     ids = [info.id for info in runs]
     if run_id is not None and run_id not in ids:
         explain_wrong_run(run_id)
+    shown = run_id or (current_run() if current_run() in ids else ids[0])
     by_id = {info.id: info for info in runs}
-    chosen = st.selectbox(
-        label,
-        ids,
-        index=ids.index(run_id) if run_id in ids else 0,
-        format_func=lambda each: run_title(by_id[each]),
-    )
+    chosen = st.selectbox(label, ids, index=ids.index(shown), format_func=lambda each: run_title(by_id[each]))
     if chosen != run_id:
         st.query_params["run"] = chosen
+    set_current_run(chosen)
     return by_id[chosen]
 
 

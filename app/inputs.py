@@ -11,7 +11,7 @@ from app.components.errors import show_error
 from nes_lab.config import ExperimentConfig, Section, knobs
 from nes_lab.import_spec import own_names
 
-__all__ = ["BACKBONES", "field_input", "imports_allowed", "imports_refused", "text_or_none"]
+__all__ = ["BACKBONES", "field_input", "imports_allowed", "imports_refused", "in_address", "text_or_none"]
 
 BACKBONES = (
     "small_mobilenetv2",
@@ -38,13 +38,15 @@ _DEFAULTS = {knob.path: knob for knob in knobs()}
 def field_input(path: str, **options: Any) -> Any:
     """Draw the widget that fits a field of the configuration, and return the value that the user entered.
 
+    The page's address holds the value, so it stays when the user visits another page, and a link shows the same form.
+
     Args:
         path: Dotted path of the field, such as ``training.lr``.
         options: Options of the Streamlit widget. The option ``value`` replaces the field's default.
     """
     knob, info = _DEFAULTS[path], _info(path)
     value = options.pop("value", knob.default)
-    common: dict[str, Any] = {"help": knob.description, "key": f"field-{path}"} | options
+    common: dict[str, Any] = {"help": knob.description} | in_address(path) | options
     label = _label(path)
     if knob.choices:
         return st.selectbox(label, knob.choices, index=knob.choices.index(value), **common)
@@ -63,6 +65,15 @@ def field_input(path: str, **options: Any) -> Any:
         format="%d" if number is int else "%g",
         **common,
     )
+
+
+def in_address(name: str) -> dict[str, Any]:
+    """Return the options of a Streamlit widget with which the page's address holds its value.
+
+    Args:
+        name: Name of the value in the address. It is also the widget's key.
+    """
+    return {"key": name, "bind": "query-params"}
 
 
 def imports_allowed() -> bool:

@@ -13,6 +13,12 @@ if _ROOT not in sys.path:  # streamlit puts app/ on the path, not the folder tha
     sys.path.insert(0, _ROOT)
 
 from app.components.errors import shown_errors  # noqa: E402
+from app.components.sidebar import sidebar_run  # noqa: E402
+
+STYLE = """<style>
+.stMainBlockContainer { padding: 2.6rem 2rem 3rem; max-width: 1720px; }
+@media (max-width: 640px) { .stMainBlockContainer { padding: 2.6rem 0.8rem 2rem; } }
+</style>"""
 
 st.set_page_config(
     page_title="NES Lab", page_icon=str(Path(__file__).parent / "components" / "icon.svg"), layout="wide"
@@ -26,5 +32,8 @@ page = st.navigation(
         st.Page("views/trade_off.py", title="Trade-off", icon=":material/balance:"),
     ]
 )
+st.html(STYLE)
+with st.sidebar:
+    st.fragment(sidebar_run, run_every=5)()
 with shown_errors():
     page.run()

@@ -1,5 +1,6 @@
 """Show errors on a page of the app: what went wrong, and what the user can do."""
 
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ import streamlit as st
 
 from nes_lab.errors import NesLabError
 
-__all__ = ["guarded", "show_error", "shown_errors"]
+__all__ = ["guarded", "plain_text", "show_error", "shown_errors"]
 
 
 @contextmanager
@@ -46,5 +47,10 @@ def guarded(draw: Callable[..., None]) -> Callable[..., None]:
 
 def show_error(message: str) -> None:
     """Show an error message of NES Lab on the page, as plain text. The message says what is wrong and how to correct it."""
-    st.error("This did not work:", icon=":material/error:")
-    st.code(message, language=None, wrap_lines=True)
+    st.error(plain_text(message), icon=":material/error:")
+
+
+def plain_text(text: str) -> str:
+    """Escape a text so that Streamlit's Markdown shows it as it is."""
+    escaped = re.sub(r"([\\`*_{}\[\]()#+!|~$<>:-])", r"\\\1", text)
+    return escaped.replace("\n", "  \n")

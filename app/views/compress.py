@@ -8,7 +8,7 @@ import streamlit as st
 from app.components.errors import show_error
 from app.components.plot import plot
 from app.components.tables import reasons_table, shapes_table
-from app.inputs import BACKBONES, field_input, imports_allowed, imports_refused, text_or_none
+from app.inputs import BACKBONES, field_input, imports_allowed, imports_refused, in_address, text_or_none
 from app.workers import ask_worker
 from nes_lab.config import load_config
 from nes_lab.errors import NesLabError
@@ -35,6 +35,7 @@ def ask_network() -> tuple[dict[str, Any], dict[str, Any], DatasetFacts]:
         name = st.selectbox(
             "Backbone",
             BACKBONES,
+            **in_address("backbone.name"),
             accept_new_options=True,
             help="Choose a network, or type any model name of timm. small_mobilenetv2 is made for images of 8 to 32 "
             "pixels, m5 for sound.",
@@ -58,7 +59,9 @@ def ask_network() -> tuple[dict[str, Any], dict[str, Any], DatasetFacts]:
         with left:
             data["root"] = text_or_none(field_input("data.root"))
         with right:
-            classes = st.number_input("Classes", 2, 100_000, facts.classes, help="Number of classes in the data set.")
+            classes = st.number_input(
+                "Classes", 2, 100_000, facts.classes, help="Number of classes in the data set.", **in_address("classes")
+            )
     elif facts.source == "download":
         data["download"] = field_input("data.download")
     return {"name": name, "width": width}, data, replace(facts, side=side or facts.side, classes=classes)
@@ -66,9 +69,15 @@ def ask_network() -> tuple[dict[str, Any], dict[str, Any], DatasetFacts]:
 
 def ask_own_data() -> DatasetFacts:
     """Ask the user for the classes, channels and image size of data from a function of their own. The plan uses them."""
-    classes = st.number_input("Classes", 2, 100_000, OWN_DATA_FACTS.classes, help="Number of classes in your data.")
-    channels = st.number_input("Channels", 1, 1000, OWN_DATA_FACTS.channels, help="Channels of an image.")
-    side = st.number_input("Image size", 4, 2048, OWN_DATA_FACTS.side, help="Height and width of an image in pixels.")
+    classes = st.number_input(
+        "Classes", 2, 100_000, OWN_DATA_FACTS.classes, help="Classes in your data.", **in_address("own-classes")
+    )
+    channels = st.number_input(
+        "Channels", 1, 1000, OWN_DATA_FACTS.channels, help="Channels of an image.", **in_address("channels")
+    )
+    side = st.number_input(
+        "Image size", 4, 2048, OWN_DATA_FACTS.side, help="Height and width of an image in pixels.", **in_address("side")
+    )
     return replace(OWN_DATA_FACTS, classes=classes, channels=channels, side=side)
 
 
@@ -79,7 +88,11 @@ def ask_budget() -> dict[str, Any] | None:
         The ``compression`` section of the configuration; None: the user wants to train the dense network.
     """
     st.subheader("Budget")
-    if st.toggle("Train the dense network instead", help="Trains the network without compression, for comparison."):
+    if st.toggle(
+        "Train the dense network instead",
+        help="Trains the network without compression, for comparison.",
+        **in_address("dense"),
+    ):
         return None
     columns = st.columns(4, vertical_alignment="bottom")
     with columns[0]:

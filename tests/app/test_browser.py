@@ -232,3 +232,36 @@ def test_epitomes_panes_agree(app):
         page.locator('[data-part="color"]').select_option("reuse")
         page.locator('[data-part="color"]').select_option("change")
         assert not faults
+
+
+@pytest.mark.slow
+def test_forms_and_the_current_run_survive_a_change_of_page(app):
+    url, store = app
+    older = write_run(store, label="older", routing="free")
+    write_run(store, label="newer", routing="free")
+    with browse(width=1300) as (page, faults):
+        page.goto(f"{url}/compress")
+        settle(page)
+        budget = page.get_by_label("MAdds budget", exact=True)
+        budget.fill("45%")
+        budget.press("Enter")
+        page.get_by_label("Seed", exact=True).fill("7")
+        page.get_by_label("Seed", exact=True).press("Enter")
+        page.wait_for_url("**seed=7*")
+        page.get_by_role("link", name="Trade-off").click()
+        page.get_by_role("heading", name="Trade-off").wait_for()
+        page.get_by_role("link", name="Compress").first.click()
+        page.get_by_text("Layers compressed").wait_for()
+        assert budget.input_value() == "45%" and page.get_by_label("Seed", exact=True).input_value() == "7"
+        other = page.context.browser.new_page()
+        other.goto(page.url)
+        other.get_by_text("Layers compressed").wait_for()
+        assert other.get_by_label("MAdds budget", exact=True).input_value() == "45%"
+        page.goto(f"{url}/run?run={older}")
+        settle(page)
+        page.get_by_text(f"id {older}").wait_for()
+        page.get_by_role("link", name="Epitomes").first.click()
+        page.locator(".nes-explorer[data-drawn]").wait_for()
+        assert older in page.url
+        page.locator('[data-testid="stSidebar"]').get_by_text("older").wait_for()
+        assert not faults
