@@ -55,7 +55,8 @@ def choose_run(runs: list[RunInfo], label: str = "Run") -> RunInfo:
     ids = [info.id for info in runs]
     if run_id is not None and run_id not in ids:
         explain_wrong_run(run_id)
-    shown = run_id or (current_run() if current_run() in ids else ids[0])
+    current = current_run()
+    shown = run_id or (current if current in ids else None) or ids[0]
     by_id = {info.id: info for info in runs}
     chosen = st.selectbox(label, ids, index=ids.index(shown), format_func=lambda each: run_title(by_id[each]))
     if chosen != run_id:

@@ -18,6 +18,8 @@ from app.components.sidebar import sidebar_run  # noqa: E402
 STYLE = """<style>
 .stMainBlockContainer { padding: 2.6rem 2rem 3rem; max-width: 1720px; }
 @media (max-width: 640px) { .stMainBlockContainer { padding: 2.6rem 0.8rem 2rem; } }
+.st-key-launch-card { position: sticky; top: 3.6rem; background: var(--st-background-color, inherit); }
+.stColumn:has(.st-key-launch-card) > div { height: 100%; }
 </style>"""
 
 st.set_page_config(

@@ -1,9 +1,14 @@
 """Compress page: choose a network and a budget, see the compression plan, and start a training run."""
 
+import re
 from dataclasses import replace
+from math import ceil
+from pprint import pformat
+from textwrap import indent
 from typing import Any
 
 import streamlit as st
+import yaml
 
 from app.components.errors import show_error
 from app.components.plot import plot
@@ -15,6 +20,7 @@ from nes_lab.errors import NesLabError
 from nes_lab.experiment.train import train
 from nes_lab.figures.layer_bars import layer_bars
 from nes_lab.import_spec import current_folder_importable, is_import_spec
+from nes_lab.records.budget import parse_quantity
 from nes_lab.records.dataset_facts import DATASET_FACTS, OWN_DATA_FACTS, DatasetFacts
 from nes_lab.text import format_number, format_share
 from nes_lab.worker.client import Refusal, WorkerError
@@ -30,7 +36,7 @@ def ask_network() -> tuple[dict[str, Any], dict[str, Any], DatasetFacts]:
         facts are the number of classes and the input size that the user chose.
     """
     st.subheader("Network and data")
-    columns = st.columns([2, 1, 1, 1], vertical_alignment="bottom")
+    columns = [st.container(), *st.columns(2, vertical_alignment="bottom"), st.container()]
     with columns[0]:
         name = st.selectbox(
             "Backbone",
@@ -89,12 +95,12 @@ def ask_budget() -> dict[str, Any] | None:
     """
     st.subheader("Budget")
     if st.toggle(
-        "Train the dense network instead",
-        help="Trains the network without compression, for comparison.",
+        "Train the dense network",
+        help="Trains the network without compression instead, for comparison.",
         **in_address("dense"),
     ):
         return None
-    columns = st.columns(4, vertical_alignment="bottom")
+    columns = [*st.columns(2, vertical_alignment="bottom"), *st.columns(2, vertical_alignment="bottom")]
     with columns[0]:
         madds = text_or_none(field_input("compression.madds", value="60%"))
     with columns[1]:
@@ -104,7 +110,8 @@ def ask_budget() -> dict[str, Any] | None:
     with columns[3]:
         scope = field_input("compression.scope")
     with st.expander("More options: strategy, time budget, patches, rounding, layers"):
-        left, middle, right = st.columns(3)
+        left, right = st.columns(2)
+        middle = right
         with left:
             strategy = field_input("compression.strategy")
             patch_channels = text_or_none(field_input("compression.patch_channels", placeholder="automatic"))
@@ -156,6 +163,7 @@ def ask_plan(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFac
         return ask_worker(kind, "plan", question, text="Planning", own_code=is_import_spec(backbone["name"]))
     except Refusal as error:
         show_error(str(error))
+        offer_ways_out(error, budget)
     except WorkerError as error:
         show_error(str(error))
         if error.details:
@@ -164,26 +172,72 @@ def ask_plan(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFac
     return None
 
 
-def show_plan(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFacts) -> bool:
-    """Make a compression plan, draw it and return True. If no plan can be made, show the reason and return False."""
-    st.subheader("Plan")
-    if imports_refused({"backbone": backbone}):
+def offer_ways_out(error: Refusal, budget: dict[str, Any]) -> None:
+    """Draw buttons that correct a refused question: a larger budget, or a network with a similar name."""
+    for quantity, name in (("madds", "MAdds"), ("params", "params")):
+        if error.least and error.dense and budget[quantity] and is_out_of_reach(budget[quantity], quantity, error):
+            share = f"{ceil(1000 * error.least[quantity] / error.dense[quantity]) / 10:g}%"
+            st.button(f"Raise the {name} budget to {share}", on_click=enter, args=(f"compression.{quantity}", share))
+    for name in re.findall(r"'([^']+)'", str(error).partition("Did you mean")[2]):
+        st.button(f"Take {name}", on_click=enter, args=("backbone.name", name))
+
+
+def is_out_of_reach(limit: str, quantity: str, error: Refusal) -> bool:
+    """Return True if even the smallest network has more of a quantity than a limit allows."""
+    number = parse_quantity(limit)
+    if number is None or error.least is None or error.dense is None:
         return False
-    if not any(budget[limit] for limit in ("madds", "params", "latency_ms")):
-        st.info("Give a budget: for MAdds, params or time.", icon=":material/info:")
-        return False
-    planned = ask_plan(backbone, budget, facts)
-    if planned is None:
-        return False
+    return error.least[quantity] > (number * error.dense[quantity] if number <= 1 else number)
+
+
+def enter(field: str, value: str) -> None:
+    """Enter a value into a field of the form, as if the user had typed it."""
+    st.session_state[field] = value
+
+
+def show_totals(planned: dict[str, Any]) -> None:
+    """Draw what the planned network costs beside the dense one."""
     dense, predicted = planned["dense"], planned["predicted"]
-    columns = st.columns(4)
-    for column, key, name in ((columns[0], "madds", "MAdds"), (columns[1], "params", "Params")):
-        column.metric(name, format_number(predicted[key]), help=f"{predicted[key]:,} of {dense[key]:,}")
-        column.caption(f"{format_share(predicted[key], dense[key])} of the dense {format_number(dense[key])}")
-    columns[2].metric("Layers compressed", len(planned["layers"]))
-    columns[3].metric("Layers kept dense", len(planned["kept_layers"]))
+    for key, name in (("madds", "MAdds"), ("params", "Params")):
+        st.metric(name, format_number(predicted[key]), help=f"{predicted[key]:,} of {dense[key]:,}")
+        st.caption(f"{format_share(predicted[key], dense[key])} of the dense {format_number(dense[key])}")
+    st.caption(f"{len(planned['layers'])} layers compressed, {len(planned['kept_layers'])} kept dense")
     for note in planned["notes"]:
         st.text(note)
+
+
+def show_copies(config: dict[str, Any]) -> None:
+    """Draw buttons that show the experiment as Python code and as a YAML file, to copy them."""
+    given = without_defaults(config)
+    with st.popover("Copy as Python", icon=":material/code:", width="stretch"):
+        st.code(
+            f"import nes_lab\n\nrun = nes_lab.train(\n{indent(pformat(given, sort_dicts=False), '    ')}\n)", "python"
+        )
+    with st.popover("Copy as YAML", icon=":material/description:", width="stretch"):
+        st.caption("Save it as experiment.yaml, then: nes-lab train experiment.yaml")
+        st.code(yaml.safe_dump(given, sort_keys=False), "yaml")
+
+
+def without_defaults(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration without the values that stand for "not given", and without empty sections."""
+    kept = {
+        name: without_defaults(value) if isinstance(value, dict) else value
+        for name, value in config.items()
+        if value is not None and value not in ("", [])
+    }
+    return {name: value for name, value in kept.items() if value != {}}
+
+
+def show_plan(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFacts) -> dict[str, Any] | None:
+    """Make a compression plan, draw it and return it. If no plan can be made, show the reason and return None."""
+    if imports_refused({"backbone": backbone}):
+        return None
+    if not any(budget[limit] for limit in ("madds", "params", "latency_ms")):
+        st.info("Give a budget: for MAdds, params or time.", icon=":material/info:")
+        return None
+    planned = ask_plan(backbone, budget, facts)
+    if planned is None:
+        return None
     bars, table = st.tabs(["Bars", "Table"])
     with bars:
         plot(layer_bars(planned["rows"]), key="plan-bars")
@@ -191,7 +245,7 @@ def show_plan(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFa
         shapes_table(planned["rows"], key="plan-table")
         with st.expander("Reasons for each layer"):
             reasons_table(planned["rows"], key="plan-reasons")
-    return True
+    return planned
 
 
 def ask_training(snap: bool) -> tuple[dict[str, Any], dict[str, Any], int, str]:
@@ -204,7 +258,7 @@ def ask_training(snap: bool) -> tuple[dict[str, Any], dict[str, Any], int, str]:
         Fields of the configuration's ``training`` section, fields of its ``data`` section, the seed, and the label.
     """
     st.subheader("Training")
-    columns = st.columns(4)
+    columns = [*st.columns(2), *st.columns(2)]
     with columns[0]:
         epochs = field_input("training.epochs")
     with columns[1]:
@@ -234,22 +288,37 @@ def start(config: dict[str, Any]) -> str | None:
 
 
 st.title("Compress")
-st.caption("Choose a network and a budget. The plan below updates at once. Training starts when you press Launch.")
-backbone, data, facts = ask_network()
-budget = ask_budget()
-ready = True if budget is None else show_plan(backbone, budget, facts)
-training, loading, seed, label = ask_training(snap=bool(budget and budget["snap"]))
+form, middle, right = st.columns([1.2, 2.2, 1], gap="medium")
+with form:
+    backbone, data, facts = ask_network()
+    budget = ask_budget()
+    training, loading, seed, label = ask_training(snap=bool(budget and budget["snap"]))
+with middle:
+    st.subheader("Plan")
+    if budget is None:
+        planned = None
+        st.info("The dense network is trained, so there is nothing to plan.", icon=":material/info:")
+    else:
+        planned = show_plan(backbone, budget, facts)
+config = {
+    "label": label,
+    "seed": seed,
+    "data": data | loading,
+    "backbone": backbone,
+    "compression": budget,
+    "training": training,
+}
 launches = st.session_state.setdefault("launches", 0)
-if st.button("Launch", type="primary", icon=":material/rocket_launch:", key=f"launch-{launches}", disabled=not ready):
-    st.session_state["launches"] = launches + 1  # gives the button a new key, so that a second click does nothing
-    config = {
-        "label": label,
-        "seed": seed,
-        "data": data | loading,
-        "backbone": backbone,
-        "compression": budget,
-        "training": training,
-    }
-    run_id = start(config)
-    if run_id is not None:
-        st.switch_page("views/run.py", query_params={"run": run_id})
+with right, st.container(border=True, key="launch-card"):
+    if planned is not None:
+        show_totals(planned)
+    name = f"launch-{launches}"
+    ready = budget is None or planned is not None
+    options: dict[str, Any] = {"type": "primary", "icon": ":material/rocket_launch:", "width": "stretch"}
+    launched = st.button("Launch", key=name, disabled=not ready, **options)
+    show_copies(config)
+    if launched:
+        st.session_state["launches"] = launches + 1  # gives the button a new key, so that a second click does nothing
+        run_id = start(config)
+        if run_id is not None:
+            st.switch_page("views/run.py", query_params={"run": run_id})

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
 import sys
 
 import pytest
+import yaml
 from streamlit.testing.v1 import AppTest
 
+from nes_lab.config import load_config
 from nes_lab.records.dataset_facts import DATASET_FACTS
 from nes_lab.runs.launcher import cancel
 from nes_lab.runs.store import RunStore
@@ -151,6 +154,33 @@ def test_compress_explains_an_impossible_budget_and_disables_launch(home, planne
     assert "least reachable is 80,000 <b>" in words(at)
     launch = next(button for button in at.button if button.label == "Launch")
     assert launch.disabled
+
+
+def test_compress_offers_ways_out_of_a_refused_budget(home, planner):
+    counts = {"least": {"madds": 40_000, "params": 100}, "dense": {"madds": 300_000, "params": 2000}}
+    planner.answer = Refusal("madds=10% cannot be met", "BudgetError", **counts)
+    at = open_page("compress")
+    at.text_input(key="compression.madds").set_value("10%").run()
+    assert not any(button.label.startswith("Raise the params") for button in at.button)  # no limit on params was given
+    planner.answer = PLAN
+    next(button for button in at.button if button.label == "Raise the MAdds budget to 13.4%").click().run()
+    assert planner.compression["madds"] == "13.4%" and at.text_input(key="compression.madds").value == "13.4%"
+    planner.answer = Refusal(
+        "backbone.name='resnet81' is not known. Did you mean 'resnet18' or 'resnet101'?", "OptionError"
+    )
+    at.text_input(key="compression.madds").set_value("50%").run()  # asks again; the box takes only its own names here
+    planner.answer = PLAN
+    next(button for button in at.button if button.label == "Take resnet18").click().run()
+    assert planner.questions[-1]["backbone"]["name"] == "resnet18" and not at.error
+
+
+def test_compress_shows_the_experiment_to_copy(home, planner):
+    at = open_page("compress")
+    python, text = (str(code.value) for code in at.code)
+    given = yaml.safe_load(text)
+    assert given["compression"]["madds"] == "60%" and "label" not in given and "params" not in given["compression"]
+    assert load_config(given).compression.madds == "60%"
+    assert ast.literal_eval(python.partition("train(")[2].rstrip(")").strip()) == given
 
 
 def test_compress_explains_a_worker_that_failed(home, planner):
