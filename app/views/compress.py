@@ -1,8 +1,6 @@
 """Compress page: choose a network and a budget, see the compression plan, and start a training run."""
 
-import re
 from dataclasses import replace
-from math import ceil
 from pprint import pformat
 from textwrap import indent
 from typing import Any
@@ -20,7 +18,6 @@ from nes_lab.errors import NesLabError
 from nes_lab.experiment.train import train
 from nes_lab.figures.layer_bars import layer_bars
 from nes_lab.import_spec import current_folder_importable, is_import_spec
-from nes_lab.records.budget import parse_quantity
 from nes_lab.records.dataset_facts import DATASET_FACTS, OWN_DATA_FACTS, DatasetFacts
 from nes_lab.text import format_number, format_share
 from nes_lab.worker.client import Refusal, WorkerError
@@ -174,20 +171,11 @@ def ask_plan(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFac
 
 def offer_ways_out(error: Refusal, budget: dict[str, Any]) -> None:
     """Draw buttons that correct a refused question: a larger budget, or a network with a similar name."""
-    for quantity, name in (("madds", "MAdds"), ("params", "params")):
-        if error.least and error.dense and budget[quantity] and is_out_of_reach(budget[quantity], quantity, error):
-            share = f"{ceil(1000 * error.least[quantity] / error.dense[quantity]) / 10:g}%"
-            st.button(f"Raise the {name} budget to {share}", on_click=enter, args=(f"compression.{quantity}", share))
-    for name in re.findall(r"'([^']+)'", str(error).partition("Did you mean")[2]):
+    for quantity, share in error.larger_budgets(budget).items():
+        name = "MAdds" if quantity == "madds" else quantity
+        st.button(f"Raise the {name} budget to {share}", on_click=enter, args=(f"compression.{quantity}", share))
+    for name in error.similar_names:
         st.button(f"Take {name}", on_click=enter, args=("backbone.name", name))
-
-
-def is_out_of_reach(limit: str, quantity: str, error: Refusal) -> bool:
-    """Return True if even the smallest network has more of a quantity than a limit allows."""
-    number = parse_quantity(limit)
-    if number is None or error.least is None or error.dense is None:
-        return False
-    return error.least[quantity] > (number * error.dense[quantity] if number <= 1 else number)
 
 
 def enter(field: str, value: str) -> None:

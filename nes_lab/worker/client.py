@@ -6,7 +6,9 @@ Tests: tests/worker/test_client.py.
 from __future__ import annotations
 
 import atexit
+import math
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -21,6 +23,7 @@ from typing import Any, Literal, NamedTuple
 
 from nes_lab.errors import NesLabError
 from nes_lab.progress_bar import ProgressEvent
+from nes_lab.records.budget import parse_quantity
 from nes_lab.worker.messages import LineReader, send
 
 __all__ = ["Refusal", "Waiting", "Worker", "WorkerError"]
@@ -61,6 +64,32 @@ class Refusal(NesLabError):
         self.kind = kind
         self.least = least
         self.dense = dense
+
+    @property
+    def similar_names(self) -> list[str]:
+        """The known names that the message suggests for a wrong one."""
+        return re.findall(r"'([^']+)'", str(self).partition("Did you mean")[2])
+
+    def larger_budgets(self, limits: Mapping[str, Any]) -> dict[str, str]:
+        """Return the smallest share that can be reached, for each limit of a budget that is below it.
+
+        Args:
+            limits: Limit on ``madds`` and on ``params``, as in a configuration; None: no limit.
+
+        Examples:
+            >>> counts = {"least": {"madds": 40, "params": 1}, "dense": {"madds": 300, "params": 20}}
+            >>> Refusal("madds=10% cannot be met", "BudgetError", **counts).larger_budgets({"madds": "10%", "params": "50%"})
+            {'madds': '13.4%'}
+        """
+        larger: dict[str, str] = {}
+        for quantity in ("madds", "params"):
+            limit = parse_quantity(limits.get(quantity))
+            if limit is None or self.least is None or self.dense is None:
+                continue
+            least, dense = self.least[quantity], self.dense[quantity]
+            if least > (limit * dense if limit <= 1 else limit):
+                larger[quantity] = f"{math.ceil(1000 * least / dense) / 10:g}%"
+        return larger
 
 
 class WorkerError(NesLabError):
