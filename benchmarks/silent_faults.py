@@ -46,6 +46,12 @@ KINDS = (
         ("nn/test_model_checks.py",),
     ),
     Kind(
+        "a forward that does not do what the plan says: layers that are skipped, called more often, or read by their weight alone",
+        "`compress`, `fit` and `save_pretrained` run the network once and compare calls, params and multiply-adds with the plan; a "
+        "difference names the layers",
+        ("surgery/test_verify.py", "cost/test_example_input.py"),
+    ),
+    Kind(
         "flags, hooks, buffers and attributes that users put on layers and parameters are lost in surgery",
         "carried over; what cannot be carried keeps the layer dense, and the plan says why; a lock or a file is named",
         ("surgery/test_carry_over.py", "nn/test_copy_network.py"),
@@ -104,6 +110,11 @@ KINDS = (
         "a run is resumed on other files of the same names, or images prepared in another way",
         "paths and sizes of files, the labels and the preparation are compared; a difference is refused and changes nothing",
         ("datasets/test_contents.py", "experiment/test_same_settings.py", "backbones/test_class_names.py"),
+    ),
+    Kind(
+        "a network has other outputs than the data has classes; a run diverged, or its data has one class",
+        "compared before the first step on every way into a training; a run whose numbers say nothing has a note",
+        ("training/test_head.py", "experiment/test_result_notes.py"),
     ),
     Kind(
         "classes in another order than that of the weights (1, 10, 2 and 1, 2, 10): labels are permuted",

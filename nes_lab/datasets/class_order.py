@@ -154,8 +154,8 @@ def permutation_note(trained: Sequence[str] | None, classes: Sequence[str] | Non
         classes: Class names of the data, in the order of the labels; None: they are not known.
 
     Examples:
-        >>> permutation_note(["cat", "dog"], ["dog", "cat"])[:80]
-        "the network was trained with the same 2 classes in another order: its output 0 i"
+        >>> permutation_note(["cat", "dog"], ["dog", "cat"])[:69]
+        'the network was trained with the same 2 classes in another order: its'
     """
     if not trained or not classes or list(trained) == list(classes) or sorted(trained) != sorted(map(str, classes)):
         return ""
