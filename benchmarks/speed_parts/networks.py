@@ -58,15 +58,15 @@ def _contenders(name: str, share: float, settings: Settings) -> dict[str, nn.Mod
     torch.manual_seed(settings.seed)
     x = torch.randn(1, 3, settings.pixels, settings.pixels)
     dense = _finished(wide_network(name), settings)
-    models: dict[str, nn.Module] = {"dense": dense, "dense, fused": nes_lab.fuse(dense)}
+    models: dict[str, nn.Module] = {"dense": dense, "dense, fused": nes_lab.fuse(dense, x)}
     madds = share * nes_lab.count(dense, x).madds
-    models[WIDTH] = nes_lab.fuse(_finished(narrower(name, madds, x), settings))
+    models[WIDTH] = nes_lab.fuse(_finished(narrower(name, madds, x), settings), x)
     if find_spec("torch_pruning"):
-        models[PRUNED] = nes_lab.fuse(_finished(pruned(dense, madds, x), settings))
+        models[PRUNED] = nes_lab.fuse(_finished(pruned(dense, madds, x), settings), x)
     for kind in (DEFAULT, FOR_SPEED) if share == BUDGETS[name][0] else (FOR_SPEED,):
         plan = nes_lab.plan_for_budget(dense, nes_lab.Budget(madds=share), x, **plan_options(name, share, kind))
         models[f"epitome, {kind}"] = nes_lab.fuse(
-            _finished(nes_lab.compress(dense, plan, initial_weights="reset"), settings)
+            _finished(nes_lab.compress(dense, plan, initial_weights="reset"), settings), x
         )
     return {key: model.requires_grad_(False) for key, model in models.items()}
 

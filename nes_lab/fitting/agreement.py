@@ -103,6 +103,8 @@ def _outputs(network: nn.Module, x: Any) -> list[Tensor]:
     """Return the floating-point tensors among a network's outputs, on the CPU."""
     with left_as_it_was(x):
         outputs = run_example(network, x)
-    outputs = dict(outputs) if isinstance(outputs, Mapping) else outputs
-    leaves = [leaf.detach() for leaf in tree_iter(outputs) if isinstance(leaf, Tensor)]
+        outputs = dict(outputs) if isinstance(outputs, Mapping) else outputs
+        leaves = [
+            leaf.detach().clone() for leaf in tree_iter(outputs) if isinstance(leaf, Tensor)
+        ]  # x may be among them
     return [leaf.float().cpu() for leaf in leaves if leaf.is_floating_point()]

@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.errors import OptionError, check_choice, check_int, warn_user
 from nes_lab.fitting.agreement import Agreement, keep_first, measure_agreement
+from nes_lab.fitting.calibration_batches import calibration_batches
 from nes_lab.fitting.input_moments import Moments, input_moments
 from nes_lab.fitting.norm_statistics import reestimate_norms_
 from nes_lab.fitting.row_scales import move_into_norm_, scaling_norms
@@ -146,7 +148,9 @@ def fit(
         moments, calibration_count = (
             ({}, 0) if calibration is None else input_moments(model, list(plan.layers), calibration, report, seed)
         )
-        norm_of = scaling_norms(model, plan.layers)
+        with left_as_it_was():  # a loader draws a random number
+            example = None if shown is None else next(calibration_batches(compared, shown))
+        norm_of = scaling_norms(model, plan.layers, example)
         for done, name in enumerate(plan.layers):
             report({"done": done, "total": len(plan.layers), "phase": "fit", "label": name})
             task = _LayerTask(name, search_starts, row_scales, snapped, seed, moments.get(name), norm_of.get(name, ""))

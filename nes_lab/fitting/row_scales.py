@@ -7,16 +7,17 @@ that its output stays the same. The layer itself stores no factors.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nes_lab.surgery.foldable_norms import fusable
+from nes_lab.surgery.fuse import safe_pairs
 
 __all__ = ["move_into_norm_", "scaling_norms"]
 
 
-def scaling_norms(model: nn.Module, names: Collection[str]) -> dict[str, str]:
+def scaling_norms(model: nn.Module, names: Collection[str], example_input: Any = None) -> dict[str, str]:
     """Find, for each layer, the batch norm after it that can undo a scaling of the layer's output channels.
 
     If an output channel is divided by a factor, the norm can be changed so that its output stays the same. For this the norm
@@ -25,6 +26,8 @@ def scaling_norms(model: nn.Module, names: Collection[str]) -> dict[str, str]:
     Args:
         model: The dense model.
         names: Module names of the layers to check.
+        example_input: Input of one forward pass. It confirms norms inside modules whose forward method cannot be traced. None:
+            such norms are left out, and a warning names them.
 
     Returns:
         A dict from the name of the layer to the name of the norm. Layers without such a norm are left out.
@@ -33,7 +36,7 @@ def scaling_norms(model: nn.Module, names: Collection[str]) -> dict[str, str]:
         >>> scaling_norms(nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)), ["0", "2"])
         {'0': '1'}
     """
-    norm_of = {layer: norm for norm, layer in fusable(model).items() if layer in names}
+    norm_of = {layer: norm for norm, layer in safe_pairs(model, example_input, "fit").items() if layer in names}
     return {
         layer: norm for layer, norm in norm_of.items() if getattr(model.get_submodule(norm), "weight", None) is not None
     }

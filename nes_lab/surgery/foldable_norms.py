@@ -12,7 +12,7 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -26,7 +26,7 @@ from nes_lab.nn.kinds import class_kind
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.surgery.carry_over import HOOKS, added_hooks
 
-__all__ = ["fusable"]
+__all__ = ["NormPairs", "fusable", "norm_pairs"]
 
 _NORM_OF: dict[str, type[_BatchNorm]] = {
     **dict.fromkeys(("linear", "conv1d"), nn.BatchNorm1d),
@@ -37,8 +37,23 @@ _NORM_OF: dict[str, type[_BatchNorm]] = {
 their weight."""
 
 
+class NormPairs(NamedTuple):
+    """The batch norms that follow a layer, and the layer before each.
+
+    Args:
+        sure: Name of the norm -> name of the layer. Nothing else reads the output of the layer, as the trace shows.
+        unsure: The same for norms and layers inside a module whose forward method cannot be traced. It may call them, or read
+            their tensors, on its own.
+        unread: Names of these modules.
+    """
+
+    sure: dict[str, str]
+    unsure: dict[str, str]
+    unread: tuple[str, ...]
+
+
 def fusable(model: nn.Module) -> dict[str, str]:
-    """List the batch norms that :func:`nes_lab.fuse` folds, and the layer that each is folded into.
+    """List the batch norms that :func:`nes_lab.fuse` folds without an example, and the layer that each is folded into.
 
     To fold a norm is to change the weight and bias of the layer before it, so that the norm is no longer needed.
 
@@ -52,6 +67,19 @@ def fusable(model: nn.Module) -> dict[str, str]:
         >>> fusable(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8)))
         {'1': '0'}
     """
+    return norm_pairs(model).sure
+
+
+def norm_pairs(model: nn.Module) -> NormPairs:
+    """List the batch norms that follow a layer alone, and those of which this is not sure.
+
+    Raises:
+        OptionError: If ``model`` is not a module.
+
+    Examples:
+        >>> norm_pairs(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)))
+        NormPairs(sure={'1': '0'}, unsure={}, unread=())
+    """
     if not isinstance(model, nn.Module):
         raise OptionError(f"model is a {type(model).__name__}; fuse takes a torch module")
     skeleton = _skeleton(model)
@@ -61,8 +89,11 @@ def fusable(model: nn.Module) -> dict[str, str]:
         _read(skeleton, graphs, unread, set())
     barred = _barred(skeleton, graphs, bool(unread))
     names = {module: name for name, module in skeleton.named_modules()}
-    pairs = chain.from_iterable(_pairs(root, graph, barred) for root, graph in graphs)
-    return {names[norm]: names[layer] for norm, layer in pairs}
+    within_reach = {module for root in unread for module in root.modules()}
+    pairs = NormPairs({}, {}, tuple(names[root] for root in unread))
+    for norm, layer in chain.from_iterable(_pairs(root, graph, barred) for root, graph in graphs):
+        (pairs.unsure if {norm, layer} & within_reach else pairs.sure)[names[norm]] = names[layer]
+    return pairs
 
 
 def _skeleton(model: nn.Module) -> nn.Module:

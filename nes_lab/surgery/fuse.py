@@ -11,6 +11,9 @@ In evaluation mode a batch norm maps each channel ``y`` of its input to ``s * y 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -22,16 +25,17 @@ from nes_lab.nn.copy_network import Model
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.linear import EpitomeLinear
 from nes_lab.surgery.carry_over import copy_with_replacements
-from nes_lab.surgery.foldable_norms import fusable
+from nes_lab.surgery.fold_check import harmful_folds, warn_harmful, warn_unsure
+from nes_lab.surgery.foldable_norms import norm_pairs
 
-__all__ = ["FoldedBatchNorm1d", "folded_norm", "fuse"]
+__all__ = ["FoldedBatchNorm1d", "folded_norm", "fuse", "safe_pairs"]
 
 
-def fuse(model: Model) -> Model:
+def fuse(model: Model, example_input: Any = None) -> Model:
     """Copy a model for inference, with batch norms folded into the layers before them.
 
     A norm is folded if nothing else reads the output of the convolution or linear layer before it, and if norm and layer are
-    called only once. :func:`~nes_lab.surgery.foldable_norms.fusable` lists these norms. Norms without running statistics, and
+    called only once. The forward method is traced to find this out. Norms without running statistics, and
     layers with tied weights or hooks, stay as they are, and so do dense layers with parametrizations. Pruning masks and
     parametrizations of epitome layers are baked into their tensors.
 
@@ -41,14 +45,19 @@ def fuse(model: Model) -> Model:
 
     Args:
         model: Any module; it is not changed. Its forward method is traced, with the default values of optional
-            arguments. If tracing fails, each submodule is traced on its own. The model must then call its submodules as
-            modules.
+            arguments. If tracing fails, as with an ``if`` that depends on the data, each submodule is traced on its own. A
+            module whose forward method cannot be traced may call the layers inside it in other ways too. Norms inside such a
+            module are folded only if ``example_input`` is given; otherwise a warning names the module.
+        example_input: Input of one forward pass, on the model's device: a tensor, a tuple of arguments or a dict of keyword
+            arguments. The outputs of the copy are compared with those of the model. Norms that would change them stay as they
+            are, and a warning names them. None: nothing is compared.
 
     Returns:
         The copy, of the model's class.
 
     Raises:
-        OptionError: If ``model`` is not a module.
+        OptionError: If ``model`` is not a module, or cannot run ``example_input``, or if its outputs for ``example_input``
+            differ from one run to the next.
 
     Examples:
         >>> import nes_lab
@@ -62,7 +71,39 @@ def fuse(model: Model) -> Model:
         )
     """
     model = bake(model) if isinstance(model, nn.Module) else model
-    pairs = fusable(model)
+    return _folded(model, safe_pairs(model, example_input, "fuse", compare_all=True))
+
+
+def safe_pairs(model: nn.Module, example_input: Any, caller: str, compare_all: bool = False) -> dict[str, str]:
+    """Return the norms that may be folded, each with its layer: those of a trace, and those that an example confirms.
+
+    Warnings name the norms that stay although they seem to follow a layer.
+
+    Args:
+        model: Any module.
+        example_input: Input of one forward pass. None: norms of which the trace is not sure stay as they are.
+        caller: Name of the public function that asks, for the warnings.
+        compare_all: True: compare the outputs for the example even if the trace is sure of all norms.
+    """
+    pairs = norm_pairs(model)
+    if example_input is None or any(t.is_meta for t in (*model.parameters(), *model.buffers())):
+        warn_unsure(pairs, caller)
+        return pairs.sure
+    if not pairs.unsure and not compare_all:
+        return pairs.sure
+    every = {**pairs.sure, **pairs.unsure}
+    wrong = harmful_folds(model, every, example_input, _folded)
+    warn_harmful({norm: every[norm] for norm in wrong}, caller)
+    return {norm: layer for norm, layer in every.items() if norm not in wrong}
+
+
+def _folded(model: Model, pairs: Mapping[str, str]) -> Model:
+    """Copy a model in evaluation mode, with frozen starts, and fold norms into layers.
+
+    Args:
+        model: Any module.
+        pairs: Name of each norm to fold -> name of its layer.
+    """
 
     def remains(name: str, module: nn.Module) -> nn.Module | None:
         if name not in pairs:

@@ -50,7 +50,10 @@ LOOKS: dict[str, list[Look]] = {
     "from_pretrained": [
         lambda network, _, path: nes_lab.from_pretrained(nes_lab.save_pretrained(network, path / "net"), model=network)
     ],
-    "fuse": [lambda network, _, __: nes_lab.fuse(network)],
+    "fuse": [
+        lambda network, _, __: nes_lab.fuse(network),
+        lambda network, x, _: nes_lab.fuse(network, x),
+    ],
     "materialize": [lambda network, _, __: nes_lab.materialize(network)],
     "measure_latency": [lambda network, x, _: nes_lab.measure_latency({"a": network, "b": network}, x, pairs=2)],
     "measure_sensitivity": [

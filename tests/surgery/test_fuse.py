@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import time
+import warnings
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from nes_lab.errors import OptionError
 from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.nn.layer import EpitomeLayer
-from nes_lab.surgery.foldable_norms import fusable
+from nes_lab.surgery.foldable_norms import fusable, norm_pairs
 from nes_lab.surgery.fuse import fuse
 from tests.geometries import random_case, scatter_starts
 
@@ -302,12 +304,20 @@ def pair(seed: int = 0) -> nn.Sequential:
 
 def test_what_cannot_be_traced_is_read_in_parts_and_seen_as_one_by_the_rest():
     model = shaken(nn.Sequential(*pair(), Gate(pair(1)), Gate(Gate(pair(2))), *pair(3))).double()
-    assert fusable(model) == {"1": "0", "2.inner.1": "2.inner.0", "3.inner.inner.1": "3.inner.inner.0", "5": "4"}
-    agree(model, torch.randn(2, 3, 4, 4, dtype=torch.float64))
+    pairs, inside = norm_pairs(model), {"2.inner.1": "2.inner.0", "3.inner.inner.1": "3.inner.inner.0"}
+    assert pairs == ({"1": "0", "5": "4"}, inside, ("2", "3", "3.inner"))
+    x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    with pytest.warns(
+        UserWarning, match=r"fuse: the forward method of '2', '3', '3.inner' cannot be traced.* 2 norms stay"
+    ):
+        assert norms(agree(model, x)) == list(inside)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert norms(agree(model, x, fuse(model, x))) == []
     across = nn.Sequential(pair()[0], nn.Sequential(pair()[1], Gate(nn.ReLU())))
     assert fusable(across) == {"1.0": "0"}
     outer = Gate(nn.ModuleDict({"a": pair()}))
-    assert fusable(outer) == {"inner.a.1": "inner.a.0"}
+    assert norm_pairs(outer).unsure == {"inner.a.1": "inner.a.0"}
 
 
 def test_a_layer_that_an_unread_forward_may_also_call_is_left():
@@ -317,6 +327,72 @@ def test_a_layer_that_an_unread_forward_may_also_call_is_left():
     twice_named = Net(lambda s, x: s.n(s.a(x)))
     twice_named.alias = twice_named.a
     assert fusable(twice_named) == {"n": "a"}
+
+
+class Tapped(nn.Module):
+    """It reads a convolution before its norm as well, as feature extractors do, and its forward method cannot be traced."""
+
+    def __init__(self, read: str) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.read = pair(0), pair(1), pair(2), read
+
+    def forward(self, x):
+        if x.sum() > 1e9:
+            return x
+        y = self.c(self.b(self.a(x)))
+        before = {
+            "output": lambda: self.b[0](x),
+            "weight": lambda: F.conv2d(x, self.b[0].weight),
+            "norm": lambda: self.b[1](x),
+            "statistics": lambda: x * self.b[1].running_mean.view(-1, 1, 1),
+            "nothing": lambda: x,
+        }
+        return {"y": y, "before": [before[self.read]()]}
+
+
+@pytest.mark.parametrize("read", ["output", "weight", "norm", "statistics"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_pair_that_changes_the_outputs_is_named_and_left(read, dtype):
+    model, x = shaken(Tapped(read)).to(dtype), torch.randn(2, 3, 4, 4).to(dtype)
+    with pytest.warns(UserWarning, match=r"folding 'b.1' into 'b.0' changes the outputs"):
+        fused = fuse(model, x)
+    assert norms(fused) == ["b.1"]
+    with torch.no_grad():
+        expected, given = model(x), fused(x)
+    assert torch.equal(given["before"][0], expected["before"][0])
+    assert difference(given["y"], expected["y"]) < 10 * torch.finfo(dtype).eps  # rounding of three layers
+    with pytest.warns(UserWarning, match="the forward method of the model itself cannot be traced"):
+        assert norms(fuse(model)) == ["a.1", "b.1", "c.1"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert norms(fuse(shaken(Tapped("nothing")), x.float())) == []
+
+
+def test_fuse_with_an_example_in_a_dtype_of_its_own_and_with_outputs_that_differ_by_themselves():
+    class Casts(Tapped):
+        def forward(self, x):
+            return super().forward(x.float())
+
+    model, x = shaken(Casts("output")), torch.randn(2, 3, 4, 4)
+    with pytest.warns(UserWarning, match=r"folding 'b.1' into 'b.0' changes the outputs"):
+        assert norms(fuse(model, x)) == ["b.1"]
+    clock = Net(lambda s, x: s.n(s.a(x)) * time.perf_counter())
+    with pytest.raises(OptionError, match="the outputs of Net differ from one run to the next"):
+        fuse(clock, torch.randn(2, 3, 4, 4))
+    noisy = nn.Sequential(*pair(), Net(lambda s, x: F.dropout(x, training=True)))
+    assert "1" not in norms(fuse(noisy, x))  # the random numbers are the same in both runs
+
+
+def test_fit_moves_no_factors_into_a_norm_of_which_the_trace_is_not_sure():
+    model, x = shaken(Tapped("output")), torch.randn(8, 3, 4, 4)
+    plan = nes_lab.plan_for_budget(model, Budget(params="90%"), x, round_to=1, include=["a.0", "b.0", "c.0"])
+    with pytest.warns(UserWarning, match=r"fit: the forward method of the model itself .*\(calibration=\)"):
+        _, report = nes_lab.fit(model, plan)
+    assert {layer.norm for layer in report.layers} == {""}
+    with pytest.warns(UserWarning, match=r"fit: folding 'b.1' into 'b.0' changes the outputs"):
+        _, report = nes_lab.fit(model, plan, calibration=[x])
+    assert {layer.name: layer.norm for layer in report.layers}.get("b.0", "") == ""
+    assert any(layer.norm for layer in report.layers)
 
 
 def test_hooks_parametrizations_ties_and_own_forwards_are_left():

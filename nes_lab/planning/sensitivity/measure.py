@@ -182,7 +182,8 @@ def measure_ladder(
         with progress_reporter(progress, on_progress, "measuring") as report_progress, file:
             dense_loss = calibration_loss.loss() if calibration_loss else None
             file.begin(dense_loss, calibration_loss.samples if calibration_loss else 0)
-            norms = scaling_norms(model, [layer.name for layer, _ in sizes]) if search_starts else None
+            example = None if calibration_loss is None else calibration_loss.batches[0][0]
+            norms = scaling_norms(model, [layer.name for layer, _ in sizes], example) if search_starts else None
             for done, (layer, plans) in enumerate(sizes):
                 report_progress({"done": done, "total": len(sizes), "phase": "sensitivity", "label": layer.name})
                 if layer.name not in file.report.by_name:
