@@ -14,6 +14,7 @@ from torch import nn
 
 from nes_lab.config import BackboneConfig, CompressionConfig, ExperimentConfig
 from nes_lab.cost.count import count
+from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import CheckpointError, OptionError, RunError, check_choice
 from nes_lab.experiment.initial_network import is_compressed
@@ -223,9 +224,9 @@ def _saved(network: nn.Module, folder: Path, data: DatasetSpec | None) -> tuple[
     loaded = from_pretrained(folder, model=network)
     for backbone in _stamps(network, data):
         try:
-            dense = dense_network(
-                {"backbone": stamp_of(network, backbone)}, allow_import=True
-            )  # the user gave or allowed it
+            with left_as_it_was():  # a function that makes a network draws random numbers
+                # the user gave or allowed the function
+                dense = dense_network({"backbone": stamp_of(network, backbone)}, allow_import=True)
             found = network_difference(loaded, from_pretrained(folder, model=dense), example)
             if not found:
                 save_pretrained(network, folder, backbone=backbone, overwrite=True, verify=False)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nes_lab import __version__
 from nes_lab.backbones.class_names import classes_of, set_classes
 from nes_lab.backbones.preprocessing import preprocessing_of, set_preprocessing
+from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.cost.probe import in_mode
 from nes_lab.errors import CheckpointError, MissingPackageError, NesLabError, OptionError, PlanError
 from nes_lab.export.atomic_write import new_folder
@@ -172,7 +173,7 @@ def from_pretrained(
     config = read_saved_config(folder)
     tensors = _read_weights(folder, config)
     try:
-        with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.no_grad():
+        with left_as_it_was(), torch.inference_mode(False), torch.no_grad():
             dense = dense_network(config, allow_import) if model is None else _as_saved(model, tensors)
             loaded = rebuild(dense, config)
             fill(loaded, tensors, config)
