@@ -161,9 +161,13 @@ def global_state() -> dict[str, Any]:
         "autocast": torch.is_autocast_enabled("cpu"),
         "module hooks": len(nn.modules.module._global_forward_hooks) + len(nn.modules.module._global_forward_pre_hooks),
         "warning filters": list(warnings.filters),
-        "environment": {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
+        "environment": {name: value for name, value in os.environ.items() if name not in _OF_TOOLS},
         "working directory": os.getcwd(),
     }
+
+
+_OF_TOOLS = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR"}
+"""Variables that pytest and torch's compiler set when they are first used."""
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

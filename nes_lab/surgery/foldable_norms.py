@@ -71,7 +71,7 @@ def fusable(model: nn.Module) -> dict[str, str]:
 
 
 def norm_pairs(model: nn.Module) -> NormPairs:
-    """List the batch norms that follow a layer alone, and those of which this is not sure.
+    """List the batch norms that may be folded into the layer before them, and those that perhaps may.
 
     Raises:
         OptionError: If ``model`` is not a module.

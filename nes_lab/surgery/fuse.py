@@ -81,7 +81,7 @@ def safe_pairs(model: nn.Module, example_input: Any, caller: str, compare_all: b
 
     Args:
         model: Any module.
-        example_input: Input of one forward pass. None: norms of which the trace is not sure stay as they are.
+        example_input: Input of one forward pass. None: norms that the trace is not sure about stay as they are.
         caller: Name of the public function that asks, for the warnings.
         compare_all: True: compare the outputs for the example even if the trace is sure of all norms.
     """
