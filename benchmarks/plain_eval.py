@@ -86,7 +86,7 @@ def measure(network: str, share: float, scope: Any, batch: int, routing: Any, pi
     torch.manual_seed(SEED)
     shape = (CHANNELS,) if network == WIDE else (3, pixels, pixels)
     x = torch.randn(batch, *shape)
-    dense = torch.nn.Sequential(torch.nn.Linear(*shape, *shape)) if network == WIDE else wide_network(network)
+    dense = torch.nn.Sequential(torch.nn.Linear(CHANNELS, CHANNELS)) if network == WIDE else wide_network(network)
     dense.eval()
     plan = nes_lab.plan_for_budget(dense, nes_lab.Budget(params=share), x[:1], routing=routing, scope=scope)
     plain = nes_lab.compress(dense, plan, initial_weights="reset").eval()

@@ -358,7 +358,7 @@ class FixedStarts(Starts):
         table = self.table(axis)
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
             return table
-        return constant(table, _by_rule, self.geometry, self.mode, self.seed, axis)
+        return constant(table, _by_rule, self.geometry, self.mode, self.seed, axis).clone()
 
     def set_starts_(self, axis: int, starts: Tensor) -> None:
         """Refuse to set the starts (positions of patches in the epitome), because a rule sets them.

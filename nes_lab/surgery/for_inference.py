@@ -6,13 +6,12 @@ Tests: tests/nn/test_inference_cache.py
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from nes_lab.cost.probe import in_mode
-from nes_lab.errors import OptionError
 from nes_lab.nn.bake import bake
 from nes_lab.nn.copy_network import Model, copy_network
 from nes_lab.nn.inspect import epitome_layers
+from nes_lab.nn.model_checks import check_copyable, check_module
 
 __all__ = ["for_inference", "keep_for_inference_"]
 
@@ -43,18 +42,18 @@ def for_inference(network: Model) -> Model:
         The copy, of the network's class, in evaluation mode.
 
     Raises:
-        OptionError: If ``network`` is not a module.
+        OptionError: If ``network`` is not a Python module, or if a copy of it would run the layers of the original.
 
     Examples:
         >>> import nes_lab, torch
-        >>> network = nn.Sequential(nes_lab.EpitomeLinear(64, 64, epitome_shape=(32, 32)))
+        >>> network = torch.nn.Sequential(nes_lab.EpitomeLinear(64, 64, epitome_shape=(32, 32)))
         >>> serving = nes_lab.for_inference(network)
         >>> with torch.inference_mode():
         ...     serving(torch.randn(4, 64)).shape
         torch.Size([4, 64])
     """
-    if not isinstance(network, nn.Module):
-        raise OptionError(f"network is a {type(network).__name__}; for_inference takes a module")
+    check_module(network, "for_inference")
+    check_copyable(network, "for_inference")
     with torch.inference_mode(False):
         return keep_for_inference_(in_mode(copy_network(bake(network))))
 
@@ -66,7 +65,7 @@ def keep_for_inference_(network: Model) -> Model:
         network: Any module in evaluation mode. It is changed, and returned.
 
     Examples:
-        >>> keep_for_inference_(nn.Linear(2, 2).eval()).training
+        >>> keep_for_inference_(torch.nn.Linear(2, 2).eval()).training
         False
     """
     for _, layer in epitome_layers(network):

@@ -220,6 +220,8 @@ def test_writing_into_the_starts_of_a_rule_changes_nothing():
         for _, table in layer.routing.tables():
             table.data.zero_()
         assert torch.equal(layer(x), before) and torch.equal(layer.materialize(), weight)
+        layer.routing.current()[0].zero_()  # a copy
+        assert torch.equal(make("linear", routing="random")(x), before)
     with pytest.raises(OptionError, match="routing='random' are set by a rule"):
         layer.routing.set_starts_(0, torch.zeros(4))
 
@@ -399,5 +401,12 @@ def test_only_for_inference_lets_a_layer_keep_without_looking(step):
 
 
 def test_for_inference_takes_a_module():
-    with pytest.raises(OptionError, match="network is a dict"):
+    with pytest.raises(OptionError, match="for_inference takes a torch module"):
         nes_lab.for_inference({})
+
+
+def test_for_inference_refuses_a_network_whose_copy_runs_the_original():
+    network = nn.Sequential(make("linear"))
+    network.forward = lambda x: network[0](x)
+    with pytest.raises(OptionError, match="for_inference works on a copy"):
+        nes_lab.for_inference(network)
