@@ -28,6 +28,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from nes_lab.cost.calls import recording_calls
 from nes_lab.cost.count import count, stored_params
 from nes_lab.cost.example_input import describe_input, make_input
+from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.errors import OptionError, PlanError
 from nes_lab.geometry.start_rules import routing_mode
 from nes_lab.nn.layer import EpitomeLayer
@@ -231,7 +232,8 @@ class _Check:
         try:
             reference, plain = self._reference()
             theirs = _run(reference, plain, self.example)
-            ours = _run(self.network, self.layers, self.example, instead=plain)
+            with left_as_it_was(reference):
+                ours = _run(self.network, self.layers, self.example, instead=plain)
         except OptionError as error:
             raise PlanError(f"{differences}. {error}") from error
         all_called = all(ours.calls.values())  # a parent may sample the weight of a layer that it does not call
