@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 
 import nes_lab
+from nes_lab.cli.entry import main
 from nes_lab.config import ExperimentConfig, Knob, Section, knobs, load_config
 from nes_lab.config.on_resume import MAY_CHANGE, MAY_MOVE, on_resume
 from nes_lab.datasets.digits import load_digits
@@ -22,6 +23,7 @@ from nes_lab.runs import layout, spawn
 from nes_lab.runs.files import read_json, write_json
 from nes_lab.runs.store import RunStore
 from nes_lab.runs.writer import RunWriter
+from nes_lab.sweeps.executors import LocalExecutor
 from tests.datasets.samples import make_tree, save_image
 from tests.experiment.test_run_experiment import cancel_at
 
@@ -131,7 +133,9 @@ def test_check_settings_refuses_or_allows_every_field(tmp_path, monkeypatch, pat
     edit(folder, **(TOGETHER.get(path) or {path: other_value(knob, value, tmp_path)}))
     before = files_of(folder)
     if on_resume(path) == "decides":
-        for act in (Run(store, run_id).resume, lambda: Run(store, run_id).extend(60), lambda: resume(store, run_id)):
+        run = Run(store, run_id)
+        in_app = lambda: run.resume(detach=True)  # noqa: E731  the button of the app
+        for act in (run.resume, in_app, lambda: run.extend(60), lambda: resume(store, run_id)):
             with pytest.raises(NesLabError) as refusal:
                 act()
             assert path in str(refusal.value)
@@ -260,6 +264,35 @@ def test_a_run_that_is_refused_in_the_background_keeps_its_state_and_says_why(tm
     info = run.info
     assert info.state == "finished" and "content of the validation split" in info.reason, info
     assert not (run.folder / layout.EXTENSIONS).exists()
+
+
+@pytest.mark.slow
+def test_a_sweep_is_told_that_an_edited_trial_was_refused(tmp_path):
+    """A sweep queues its trials itself. The trial ends with the reason, and is not tried again and again."""
+    store, folder = paused_run(tmp_path)
+    edit(folder, **{"training.lr": 0.5})
+    executor, ended = LocalExecutor(store), []
+    executor.start(folder.name)
+    for child in spawn._children:
+        child.wait(120)
+    while not ended:
+        ended = executor.ended()
+    assert ended[0].state == "cancelled" and "training.lr was 0.05, is 0.5" in ended[0].reason
+    assert executor.tries == {}
+
+
+def test_the_command_line_refuses_an_edited_run_by_path(tmp_path, monkeypatch, capsys):
+    store, folder = paused_run(tmp_path)
+    monkeypatch.setenv("NES_LAB_HOME", str(tmp_path))
+    edit(folder, **{"compression.params": "50%"})
+    for words in (
+        ["resume", folder.name],
+        ["resume", folder.name, "--epochs", "60"],
+        ["resume", folder.name, "--detach"],
+    ):
+        assert main(words) == 2
+        assert "compression.params was 70%, is 50%" in " ".join(capsys.readouterr().err.split())
+    assert store.get(folder.name).state == "cancelled"
 
 
 def test_a_network_of_an_edited_run_is_the_one_it_trained(tmp_path):
