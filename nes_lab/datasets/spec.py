@@ -108,8 +108,8 @@ class DatasetSpec:
     def identity(self) -> dict[str, Any]:
         """Return the properties of the data that must be the same when a training resumes, by name. They are computed once.
 
-        They are the numbers of training and validation examples, the class names, a hash of the labels, how images are prepared, and
-        for each split a hash of its examples, if there is one (:mod:`nes_lab.datasets.contents`).
+        They are the numbers of training and validation examples, the class names, a hash of the labels, how images in files are
+        prepared, and for each split a hash of its examples, if there is one (:mod:`nes_lab.datasets.contents`).
         """
         splits = {"training": self.train, "validation": self.val}
         numbers = {f"{name} examples": len(split) for name, split in splits.items()}
@@ -118,7 +118,9 @@ class DatasetSpec:
             digest.update(split.labels.cpu().numpy().tobytes())
         contents = {f"content of the {name} split": contents_of(split) for name, split in splits.items()}
         about = {**numbers, "classes": list(self.classes), "labels": digest.hexdigest()}
-        about |= {} if self.preprocessing is None else {"preparation": str(self.preprocessing)}
+        shown = self.preprocessing
+        if shown is not None and shown.crop is not None:  # the statistics of images in memory are computed from them
+            about |= {"preparation": str(shown)}
         return about | {name: text for name, text in contents.items() if text}
 
     @property
