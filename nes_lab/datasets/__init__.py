@@ -16,6 +16,7 @@ Your own data:
 - ``as_dataset``: make a data set from torch's data sets or loaders.
 - ``imported``: load a data set by calling a function of the user's own, named as ``package.module:function``.
 - ``map_style``: serve a split from a data set that returns an (input, target) pair for each position.
+- ``loader_split``: the base of splits that torch's data loader reads, with a seed for each example.
 - ``loaders``: serve a split from a data loader.
 
 Data in memory:

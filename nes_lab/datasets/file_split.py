@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from nes_lab.datasets.contents import hash_files
 from nes_lab.datasets.images import read_rgb
 from nes_lab.datasets.items import Item
-from nes_lab.datasets.sampling import (
-    Shard,
-    batch_indices,
-    check_shard,
-    epoch_order,
-    share_of,
-)
-from nes_lab.datasets.seeded import Key, SeededBatches, seeded
+from nes_lab.datasets.loader_split import SeededSplit
+from nes_lab.datasets.seeded import Key, seeded
 from nes_lab.errors import DataError
 from nes_lab.packages import needed_for
 
@@ -74,7 +68,7 @@ class _Images(Dataset):
 
 
 @dataclass
-class FileSplit:
+class FileSplit(SeededSplit):
     """A training or validation split of images in files or archives. The number of reading processes does not change the batches.
 
     Args:
@@ -98,7 +92,6 @@ class FileSplit:
     root: Path | None = None
 
     def __post_init__(self) -> None:
-        self._loaders: dict[bool, DataLoader] = {}
         self.replaced: set[int] = set()
 
     def __len__(self) -> int:
@@ -108,39 +101,17 @@ class FileSplit:
         """Return a hash of the relative path and the size of each file."""
         return hash_files(self.items, self.root)
 
-    def train_batches(
-        self, batch_size: int, seed: int, epoch: int, start: int = 0, shard: Shard = (0, 1)
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the training batches ``(images, labels)`` of one epoch, shuffled and augmented, from batch number ``start`` on.
+    def examples(self, training: bool) -> Dataset:
+        """Return the images as a torch data set, augmented or not."""
+        return _Images(
+            self.items, self.labels, self.transform if training else self.plain_transform, self.max_replaced > 0
+        )
 
-        ``shard=(rank, world)`` divides each batch among ``world`` processes. Process number ``rank`` gets
-        ``batch[rank::world]``.
-        """
-        batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)[start:]
-        return self._read([share_of(batch, shard) for batch in batches], (seed, epoch, 1), training=True)
-
-    def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield all images in batches ``(images, labels)``: each image once, in order, without augmentation.
-
-        ``shard=(rank, world)`` divides the batches among ``world`` processes. Process number ``rank`` gets the batches
-        number ``rank``, ``rank + world`` and so on.
-        """
-        rank, world = check_shard(shard)
-        batches = batch_indices(torch.arange(len(self)), batch_size, drop_last=False)
-        return self._read(batches[rank::world], (), training=False)
-
-    def _read(self, batches: list[Tensor], key: tuple[int, ...], training: bool) -> Iterator[tuple[Tensor, Tensor]]:
-        loader = self._loader(training)
-        sampler = loader.batch_sampler
-        assert isinstance(sampler, SeededBatches)  # _loader uses this class only
-        sampler.batches, sampler.key = batches, key
-        try:
-            for images, labels, broken in loader:
-                self._note_replaced(broken)
-                yield images, labels
-        except DataError as error:  # a worker puts its traceback before the message, so the last line is the message
-            last = str(error).strip().splitlines()[-1]
-            raise DataError(last.removeprefix("nes_lab.errors.DataError: ")) from error
+    def served(self, batches: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches ``(images, labels)``, and note the images that were replaced."""
+        for images, labels, broken in batches:
+            self._note_replaced(broken)
+            yield images, labels
 
     def _note_replaced(self, broken: Tensor) -> None:
         for position in sorted(set(broken[broken >= 0].tolist()) - self.replaced):
@@ -151,16 +122,3 @@ class FileSplit:
             warnings.warn(
                 f"image {name!r} cannot be read; the next image of its class is used instead ({count} so far)"
             )
-
-    def _loader(self, training: bool) -> DataLoader:
-        if training not in self._loaders:
-            transform = self.transform if training else self.plain_transform
-            self._loaders[training] = DataLoader(
-                _Images(self.items, self.labels, transform, self.max_replaced > 0),
-                batch_sampler=SeededBatches(),  # type: ignore[arg-type]  # any iterable of lists works
-                num_workers=self.workers,
-                persistent_workers=self.workers > 0 and training,
-                pin_memory=torch.cuda.is_available(),
-                generator=torch.Generator(),  # without this generator, every pass would draw from the global one
-            )
-        return self._loaders[training]

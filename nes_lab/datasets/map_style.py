@@ -7,23 +7,17 @@ Tests: tests/datasets/test_as_dataset.py
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, default_collate
+from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
 
 from nes_lab.datasets.contents import hash_source
-from nes_lab.datasets.sampling import (
-    Shard,
-    batch_indices,
-    check_shard,
-    epoch_order,
-    share_of,
-)
-from nes_lab.datasets.seeded import Key, SeededBatches, seeded
+from nes_lab.datasets.loader_split import SeededSplit
+from nes_lab.datasets.seeded import Key, seeded
 from nes_lab.errors import DataError
 from nes_lab.text import list_some
 
@@ -48,7 +42,7 @@ class _Examples(Dataset):
 
 
 @dataclass
-class MapSplit:
+class MapSplit(SeededSplit):
     """A training or validation split that reads its examples from a map-style data set.
 
     The global random generators are seeded for each example, so random augmentation depends only on the seed of the run, the
@@ -71,7 +65,6 @@ class MapSplit:
     what: str = "the data"
 
     def __post_init__(self) -> None:
-        self._loaders: dict[bool, DataLoader] = {}
         targets = known_targets(self.source)
         self.labels = torch.empty(0, dtype=torch.long) if targets is None else targets
 
@@ -86,50 +79,13 @@ class MapSplit:
         """Return the first example as a batch ``(inputs, targets)`` of one."""
         return next(self.eval_batches(1))
 
-    def train_batches(
-        self, batch_size: int, seed: int, epoch: int, start: int = 0, shard: Shard = (0, 1)
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the training batches ``(inputs, targets)`` of one epoch, shuffled, from batch number ``start`` on.
+    def examples(self, training: bool) -> Dataset:
+        """Return the pairs as a torch data set that seeds each of them."""
+        return _Examples(self.source, self.what)
 
-        ``shard=(rank, world)`` divides each batch among ``world`` processes. Process number ``rank`` gets
-        ``batch[rank::world]``.
-        """
-        batches = batch_indices(epoch_order(len(self), seed, epoch), batch_size, drop_last=True)[start:]
-        return self._read([share_of(batch, shard) for batch in batches], (seed, epoch, 1), training=True)
-
-    def eval_batches(self, batch_size: int, shard: Shard = (0, 1)) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield all examples in batches ``(inputs, targets)``: each example once, in order.
-
-        ``shard=(rank, world)`` divides the batches among ``world`` processes. Process number ``rank`` gets the batches
-        number ``rank``, ``rank + world`` and so on.
-        """
-        rank, world = check_shard(shard)
-        batches = batch_indices(torch.arange(len(self)), batch_size, drop_last=False)
-        return self._read(batches[rank::world], (), training=False)
-
-    def _read(self, batches: list[Tensor], key: tuple[int, ...], training: bool) -> Iterator[tuple[Tensor, Tensor]]:
-        loader = self._loader(training)
-        sampler = loader.batch_sampler
-        assert isinstance(sampler, SeededBatches)  # _loader uses this class only
-        sampler.batches, sampler.key = batches, key
-        try:
-            yield from loader
-        except DataError as error:  # a worker puts its traceback before the message, so the last line is the message
-            last = str(error).strip().splitlines()[-1]
-            raise DataError(last.removeprefix("nes_lab.errors.DataError: ")) from error
-
-    def _loader(self, training: bool) -> DataLoader:
-        if training not in self._loaders:
-            self._loaders[training] = DataLoader(
-                _Examples(self.source, self.what),
-                batch_sampler=SeededBatches(),  # type: ignore[arg-type]  # any iterable of lists works
-                num_workers=self.workers,
-                persistent_workers=self.workers > 0 and training,
-                pin_memory=torch.cuda.is_available(),
-                generator=torch.Generator(),  # without this generator, every pass would draw from the global one
-                collate_fn=_Collate(self.what),
-            )
-        return self._loaders[training]
+    def collate(self) -> _Collate:
+        """Return the function that makes a batch of pairs."""
+        return _Collate(self.what)
 
 
 @dataclass(frozen=True)
