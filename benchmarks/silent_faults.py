@@ -62,9 +62,19 @@ KINDS = (
         ("nn/test_reparameterize.py", "cost/test_products.py", "planning/test_dense_rules.py"),
     ),
     Kind(
+        "batch norms are folded into layers whose outputs are used elsewhere too",
+        "`fuse` compares the outputs for an example; without one it leaves alone what it cannot trace, and says so",
+        ("surgery/test_fuse.py",),
+    ),
+    Kind(
         "a saved network would load as another one: a replaced classifier, a swapped module, a changed attribute",
         "rebuilt before it is written, and refused by name if it differs",
         ("export/test_loadable.py",),
+    ),
+    Kind(
+        "transformers writes a compressed network that it loads as a dense one with fresh weights",
+        "its own functions save and load it as it is, or refuse it by name",
+        ("export/test_hugging_face.py",),
     ),
     Kind(
         "pruning masks and parametrizations of an epitome are saved in part",
