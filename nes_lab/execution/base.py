@@ -209,8 +209,8 @@ class ExecutionCost:
             are added up. After it, results are blended to output channels. These steps take multiply-adds only where patches
             begin between two cells.
         adds: Copies and plain additions in these steps, which are not multiply-adds.
-        weight_madds: Multiply-adds of sampling the weight. They are not part of ``madds``, because inference caches the
-            weight.
+        weight_madds: Multiply-adds of sampling the weight. They are not part of ``madds``, because the copy that
+            :func:`nes_lab.for_inference` makes samples the weight once.
     """
 
     conv_madds: int
@@ -225,7 +225,7 @@ class ExecutionCost:
 
 
 class Prepared(NamedTuple):
-    """Holds what an execution (a way to compute a layer) prepares without the input. Inference prepares it once and keeps it.
+    """Holds what an execution (a way to compute a layer) prepares without the input. Inference keeps it until a parameter changes.
 
     Args:
         weight: Tensor that the layer's convolution or matrix product uses as its weight.

@@ -30,8 +30,8 @@ class LayerCost(Part):
         madds: Multiply-adds of all calls of the module in one forward pass of the model.
         adds: Number of copies and additions in an epitome layer whose patches begin at whole epitome cells; they are
             not part of ``madds``.
-        weight_madds: Multiply-adds to sample the weight from the epitome. They are not part of ``madds``, because the sampled
-            weight is cached at inference.
+        weight_madds: Multiply-adds to sample the weight from the epitome. They are not part of ``madds``, because the copy that
+            :func:`nes_lab.for_inference` makes samples the weight once.
         learner_params: Number of params of the layer's index learner (the network that predicts starts), which is dropped after
             training.
         execution: Name of the execution plan (way to compute the layer) that the layer used; None for layers without an
@@ -107,8 +107,8 @@ class CostReport(Record):
         stored_bytes: Bytes of all parameters and persistent buffers except those of index learners. Shared tensors count once.
         adds: Number of copies and additions in epitome layers whose patches begin at whole epitome cells; they are not
             part of ``madds``.
-        weight_madds: Multiply-adds to sample the weights from the epitomes. They are not part of ``madds``, because the sampled
-            weights are cached at inference.
+        weight_madds: Multiply-adds to sample the weights from the epitomes. They are not part of ``madds``, because the copy that
+            :func:`nes_lab.for_inference` makes samples the weights once.
         input_shape: Shape of the example input.
         by_layer: Costs of the modules that have params or multiply-adds, in module order.
         not_counted: Modules with a quantity that could not be counted; the totals lack it. Empty in JSON of older versions.

@@ -17,6 +17,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 import nes_lab
 from nes_lab.errors import OptionError
 from nes_lab.execution import inference_cache
+from nes_lab.execution.layer_taps import LayerTaps
 from nes_lab.geometry.epitome_geometry import Scope
 from nes_lab.geometry.start_rules import ROUTING_MODES
 from nes_lab.nn.layer import EpitomeLayer
@@ -229,6 +230,14 @@ def test_writing_into_the_starts_of_a_rule_changes_nothing():
 # ---- what is kept ------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def no_comparison(monkeypatch):
+    def refuse(*given):
+        raise AssertionError("numbers were compared")
+
+    monkeypatch.setattr(inference_cache, "_equal_memory", refuse)
+
+
 def count_prepares(layer: EpitomeLayer, x: Tensor, monkeypatch) -> list[int]:
     made, execution = [], layer.resolved_execution(x.shape)
     prepare = execution.prepare
@@ -245,6 +254,22 @@ def test_an_unchanged_layer_samples_its_weight_once(routing, monkeypatch):
     with torch.inference_mode():
         layer(x)
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("routing", ROUTING_MODES)
+def test_on_other_devices_nothing_is_compared_or_kept(routing, monkeypatch, no_comparison):
+    """A comparison would wait for the device; starts that a rule sets need none."""
+    monkeypatch.setattr(torch.Tensor, "is_cpu", property(lambda tensor: False), raising=False)
+    layer, x = make("linear", routing=routing, execution="materialize"), images("linear")
+    serving = nes_lab.for_inference(layer)
+    made, made_serving = count_prepares(layer, x, monkeypatch), count_prepares(serving, x, monkeypatch)
+    built, build = [], LayerTaps.build
+    monkeypatch.setattr(LayerTaps, "build", staticmethod(lambda *given: built.append(1) or build(*given)))
+    with torch.no_grad():
+        layer(x), layer(x)
+        assert len(made) == 2 and len(built) == (2 if layer.routing.stored else 1)
+        serving(x), serving(x)
+    assert len(made_serving) == 1
 
 
 def test_a_weight_sampled_while_another_thread_writes_is_not_kept():
@@ -338,14 +363,6 @@ def test_for_inference_sees_new_data_at_an_old_address():
             layer.epitome.data = torch.randn(6, 5)
             layer.epitome.data = torch.randn(6, 5)
             torch.testing.assert_close(layer(x), expected(layer, x))
-
-
-@pytest.fixture
-def no_comparison(monkeypatch):
-    def refuse(*given):
-        raise AssertionError("numbers were compared")
-
-    monkeypatch.setattr(inference_cache, "_equal_memory", refuse)
 
 
 @pytest.mark.parametrize("routing", ROUTING_MODES)

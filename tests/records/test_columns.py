@@ -19,7 +19,7 @@ NOT_SHOWN = {  # values of a plan's row that other tables or figures show
 }
 NOT_IN_COST = {
     "adds": "not a multiply-add",
-    "weight_madds": "cached at inference",
+    "weight_madds": "sampled once by for_inference",
     "learner_params": "said below the table",
     "dense": "one column per quantity",
 }
