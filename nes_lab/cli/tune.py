@@ -33,6 +33,8 @@ class TuneCommand:
     """Approximate limit on the seconds that tuning takes."""
     input: tuple[int, ...] | None = None
     """Shape of one input without the batch dimension; by default that of the stored plan."""
+    keep_madds: bool | None = None
+    """Whether no layer may get more multiply-adds, even if that is faster; by default if the network was planned for multiply-adds."""
     dry_run: bool = False
     """Only measure; do not change the folder."""
     allow_import: bool = False
@@ -52,6 +54,7 @@ def run_command(words: Sequence[str]) -> int:
             batch=options.batch,
             seconds=options.seconds,
             input_shape=options.input,
+            keep_madds=options.keep_madds,
             save=not options.dry_run,
             allow_import=options.allow_import,
             progress=True,

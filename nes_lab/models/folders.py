@@ -95,6 +95,7 @@ def tune_folder(
     batch: int = 1,
     seconds: float = 60.0,
     input_shape: tuple[int, ...] | None = None,
+    keep_madds: bool | None = None,
     save: bool = True,
     allow_import: bool = False,
     progress: bool = False,
@@ -109,6 +110,8 @@ def tune_folder(
         batch: Batch size with which the model will be used.
         seconds: About how long tuning may take.
         input_shape: Shape of one input without the batch axis; None: the input shape in the stored plan.
+        keep_madds: True: no layer gets more multiply-adds, even if that is faster. None: True if the stored plan was made for a
+            budget of multiply-adds.
         save: Store the chosen executions in the folder; False: only measure.
         allow_import: Import the function that the folder names, if its network is made by a function of the user's own.
         progress: Show a progress bar on standard error.
@@ -124,6 +127,7 @@ def tune_folder(
         model,
         example.expand(batch, *example.shape[1:]).contiguous(),
         seconds=seconds,
+        keep_madds=keep_madds,
         progress=progress,
         on_progress=on_progress,
     )

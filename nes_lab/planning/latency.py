@@ -256,7 +256,7 @@ class DeviceTimer:
         """
         net, slowest = in_mode(replace_layers(self.model, plan, initial_weights="reset")), ""
         if plan.layers:
-            report = tune(net, self.example_input, seconds=TUNING_SHARE * seconds)
+            report = tune(net, self.example_input, seconds=TUNING_SHARE * seconds, keep_madds=False)
             plan = self._within_madds(report.apply(plan), report)
             for name, layer in epitome_layers(net):
                 layer.execution = plan.layers[name].execution

@@ -11,7 +11,7 @@ from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
 from nes_lab.records.options import ExecutionOption
 from nes_lab.records.record import Part, Record
 from nes_lab.records.table import Table
-from nes_lab.text import list_some
+from nes_lab.text import format_number, list_some
 
 __all__ = ["LayerTuning", "TuneKey", "TuneReport"]
 
@@ -98,6 +98,9 @@ class TuneReport(Record):
         ratio_quartiles: Lower and upper quartile of this ratio: half of the rounds lie between them.
         rounds: Number of timed forward passes of each network.
         seconds: Duration of tuning, in seconds.
+        madds_before, madds_after: Multiply-adds of the complete network for the example input, with the executions that it had
+            before and with the chosen ones. None in reports of older versions.
+        keep_madds: True: no layer was given an execution with more multiply-adds than it had.
 
     Examples:
         >>> import torch, nes_lab
@@ -119,6 +122,19 @@ class TuneReport(Record):
     ratio_quartiles: tuple[float, float]
     rounds: int
     seconds: float
+    madds_before: int | None = None
+    madds_after: int | None = None
+    keep_madds: bool = False
+
+    @property
+    def keep_madds_ms(self) -> float:
+        """Milliseconds per forward pass that ``keep_madds`` costs: the sum over the layers that would be faster otherwise."""
+        timed = [x for x in self.layers if x.execution in x.times_ms] if self.keep_madds else []
+        return sum(
+            x.times_ms[x.execution] - min(x.times_ms.values())
+            for x in timed
+            if x.madds[min(x.times_ms, key=lambda name, x=x: x.times_ms[name])] > x.madds[x.execution]
+        )
 
     @property
     def executions(self) -> dict[str, ExecutionOption]:
@@ -189,11 +205,20 @@ class TuneReport(Record):
         shown = (*columns("name"), *map(ms_as, names), *columns("choice", "why"))
         return Table(shown, rows, after=self._lines())
 
-    def _lines(self) -> tuple[str, str]:
+    def _madds_line(self) -> str:
+        if self.madds_before is None or self.madds_after is None:
+            return ""
+        line = f"multiply-adds: {format_number(self.madds_before)} before, {format_number(self.madds_after)} now"
+        if not self.keep_madds:
+            return line if self.madds_after <= self.madds_before else f"{line}; keep_madds=True would keep them"
+        return f"{line}, kept; this costs about {self.keep_madds_ms:.3f} ms" if self.keep_madds_ms else f"{line}, kept"
+
+    def _lines(self) -> tuple[str, ...]:
         low, high = self.ratio_quartiles
         whole = f"{self.tuned_ms:.3f} ms tuned, {self.materialized_ms:.3f} ms materialized"
         ratio = f"ratio {self.ratio:.3f}, half of {self.rounds} rounds in {low:.3f} to {high:.3f}"
-        return f"network: {whole}; {ratio}", f"on {self.key}"
+        lines = (self._madds_line(), f"network: {whole}; {ratio}", f"on {self.key}")
+        return tuple(line for line in lines if line)
 
 
 def _with_madds(plan: CompressionPlan, madds: Mapping[str, int]) -> CompressionPlan:

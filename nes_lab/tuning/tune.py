@@ -11,15 +11,18 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from statistics import median
 from typing import Any, cast
 
 import torch
 from torch import nn
 
+from nes_lab.cost.count import count
 from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.cost.probe import run_example
 from nes_lab.cost.timing import Ratio, ratio_of_times, time_rounds
@@ -28,6 +31,7 @@ from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.progress_bar import OnProgress, progress_reporter
+from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.options import ExecutionName, ExecutionOption
 from nes_lab.records.tune_report import LayerTuning, TuneReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments
@@ -62,6 +66,7 @@ def tune(
     example_input: Any,
     *,
     seconds: float = 60.0,
+    keep_madds: bool | None = None,
     progress: bool = False,
     on_progress: OnProgress | None = None,
 ) -> TuneReport:
@@ -70,6 +75,8 @@ def tune(
     Each layer is timed alone with each of its executions, in evaluation mode. The inputs have the same shape and memory layout
     as in the network. The execution ``materialize`` samples the whole weight and then computes a dense layer. Another execution
     is chosen only if it is clearly faster. A layer that the model does not call keeps its execution.
+
+    More multiply-adds can take less time, so a choice by time alone can undo a budget of multiply-adds: see ``keep_madds``.
 
     Then the complete network is compared with ``nes_lab.materialize(model)``, which has ordinary dense layers. While the
     network is slower, more of its layers are set to ``materialize``. The layers that gain least time come first.
@@ -82,6 +89,9 @@ def tune(
         model: A model with epitome layers.
         example_input: Input of the model, on its device and with the batch size that will be used: a tensor, a tuple of
             positional arguments, or a dict of keyword arguments.
+        keep_madds: True: no layer gets an execution with more multiply-adds than its present one needs, even if that is faster.
+            False: only time decides. None: True if the model was planned for a budget of multiply-adds, as the plan in its
+            attribute ``nes_lab_plan`` says. The report has the multiply-adds before and after, and the time that this costs.
         seconds: About how long tuning may take. It can take longer, because each measurement does a few rounds in any case.
         progress: Show a progress bar on standard error.
         on_progress: Function that is called with a :class:`~nes_lab.progress_bar.ProgressEvent` at each step; None calls
@@ -101,14 +111,18 @@ def tune(
         True
     """
     begun = time.perf_counter()
-    _check_arguments(model, seconds)
+    _check_arguments(model, seconds, keep_madds)
+    keeps = _planned_for_madds(model) if keep_madds is None else keep_madds
     device = next(epitome_layers(model))[1].epitome.device
     with progress_reporter(progress, on_progress) as report, left_as_it_was(example_input), torch.inference_mode(False):
         trial = for_inference(model)
         calls = record_calls(trial, example_input)
         key = tune_key(trial, example_input, calls)
-        layers = _time_layers(trial, calls, device, seconds / 2, report)
-        layers, times, ratio = _compare_networks(trial, layers, example_input, device, begun + seconds, report)
+        limits = {name: _present_madds(layer, calls[name]) if keeps else inf for name, layer in epitome_layers(trial)}
+        madds_before = _network_madds(trial, example_input)
+        layers = _time_layers(trial, calls, limits, device, seconds / 2, report)
+        layers, times, ratio = _compare_networks(trial, layers, limits, example_input, device, begun + seconds, report)
+        madds_after = _network_madds(trial, example_input)
     chosen: dict[str, ExecutionOption] = {layer.name: layer.execution for layer in layers}
     for name, layer in epitome_layers(model):
         layer.execution = chosen[name]
@@ -121,7 +135,21 @@ def tune(
         ratio_quartiles=(ratio.low, ratio.high),
         rounds=ratio.rounds,
         seconds=time.perf_counter() - begun,
+        madds_before=madds_before,
+        madds_after=madds_after,
+        keep_madds=keeps,
     )
+
+
+def _planned_for_madds(model: nn.Module) -> bool:
+    plan = getattr(model, "nes_lab_plan", None)
+    return isinstance(plan, CompressionPlan) and plan.budget is not None and plan.budget.madds is not None
+
+
+def _network_madds(model: nn.Module, example_input: Any) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what cannot be counted is the same before and after
+        return count(model, example_input).madds
 
 
 def choose_execution(times: Times) -> tuple[ExecutionOption, str]:
@@ -153,7 +181,7 @@ def choose_execution(times: Times) -> tuple[ExecutionOption, str]:
     return cast(ExecutionOption, best), f"{others[best].median:.2f} of the time materialized"
 
 
-def _check_arguments(model: nn.Module, seconds: float) -> None:
+def _check_arguments(model: nn.Module, seconds: float, keep_madds: bool | None) -> None:
     if not isinstance(model, nn.Module):
         raise OptionError(f"model is a {type(model).__name__}; tune takes a module with epitome layers")
     layers = [layer for _, layer in epitome_layers(model)]
@@ -166,13 +194,20 @@ def _check_arguments(model: nn.Module, seconds: float) -> None:
         raise OptionError("model is on the meta device, where nothing can be timed; move it to another device")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
         raise OptionError(f"seconds={seconds!r}; give a positive number")
+    if not isinstance(keep_madds, bool | None):
+        raise OptionError(f"keep_madds={keep_madds!r}; give True, False, or None for a choice by the model's plan")
 
 
 # ---- layer by layer -----------------------------------------------------------------------------------------------------
 
 
 def _time_layers(
-    trial: nn.Module, calls: Calls, device: torch.device, seconds: float, report: OnProgress
+    trial: nn.Module,
+    calls: Calls,
+    limits: Mapping[str, float],
+    device: torch.device,
+    seconds: float,
+    report: OnProgress,
 ) -> list[LayerTuning]:
     """Time every execution (way to compute the layer) of each epitome layer that the model calls, and choose the fastest."""
     layers = dict(epitome_layers(trial))
@@ -187,7 +222,7 @@ def _time_layers(
                 share = seconds / len(set(keys.values()))
                 times_of_key[keys[name]] = _time_layer(layer, calls[name], device, share)
             times = times_of_key[keys[name]]
-        tunings.append(_layer_tuning(name, layer, calls[name], times))
+        tunings.append(_layer_tuning(name, layer, calls[name], times, limits[name]))
     return tunings
 
 
@@ -219,11 +254,17 @@ def _time_layer(layer: EpitomeLayer, calls: Counter[InputLayout], device: torch.
         return time_rounds(contenders, device, seconds)
 
 
-def _layer_tuning(name: str, layer: EpitomeLayer, calls: Counter[InputLayout], times: Times) -> LayerTuning:
+def _layer_tuning(
+    name: str, layer: EpitomeLayer, calls: Counter[InputLayout], times: Times, limit: float
+) -> LayerTuning:
     geometry = layer.geometry
     assert isinstance(geometry.patch_channels, tuple)  # the geometry sets it
+    madds = {execution: _madds(layer, execution, calls) for execution in times}
     if times:
-        execution, reason = choose_execution(times)
+        execution, reason = _choose_within(times, madds, limit) or (
+            layer.execution,
+            "no other has as few multiply-adds",
+        )
     else:
         execution, reason = layer.execution, "not changed: the layer is not called, but its weight may be used"
     return LayerTuning(
@@ -236,9 +277,34 @@ def _layer_tuning(name: str, layer: EpitomeLayer, calls: Counter[InputLayout], t
         routing=layer.routing_mode,
         calls=calls.total(),
         times_ms={name: median(t) for name, t in times.items()},
-        madds={name: _madds(layer, name, calls) for name in times},
+        madds=madds,
         execution=execution,
         reason=reason,
+    )
+
+
+def _choose_within(times: Times, madds: Mapping[str, int], limit: float) -> tuple[ExecutionOption, str] | None:
+    """Choose an execution with at most ``limit`` multiply-adds, and return it with the reason; None if there is none."""
+    allowed = {name: t for name, t in times.items() if madds[name] <= limit}
+    free, reason = choose_execution(times)
+    if free in allowed or not allowed:
+        return (free, reason) if allowed else None
+    if BASELINE in allowed:
+        best, _ = choose_execution(allowed)
+    else:
+        best = cast(ExecutionOption, min(allowed, key=lambda name: median(allowed[name])))
+    share = ratio_of_times(times[free], times[best]).median
+    return (
+        best,
+        f"keeps the multiply-adds; {free} takes {share:.2f} of its time, but needs {madds[free]:,} for {madds[best]:,}",
+    )
+
+
+def _present_madds(layer: EpitomeLayer, calls: Counter[InputLayout]) -> int:
+    """Return the multiply-adds of all calls of a layer with its present execution."""
+    return sum(
+        _madds(layer, layer.resolved_execution(layout.shape).name, Counter({layout: times}))
+        for layout, times in calls.items()
     )
 
 
@@ -254,6 +320,7 @@ def _madds(layer: EpitomeLayer, plan: str, calls: Counter[InputLayout]) -> int:
 def _compare_networks(
     trial: nn.Module,
     layers: list[LayerTuning],
+    limits: Mapping[str, float],
     example_input: Any,
     device: torch.device,
     end: float,
@@ -262,7 +329,8 @@ def _compare_networks(
     """Set layers back to ``materialize`` until the network is not slower than the same network with dense layers.
 
     In each step, half of the remaining layers are set to ``materialize``: those that gain least time with another
-    execution. After the time limit, all remaining layers are set to it at once.
+    execution. After the time limit, all remaining layers are set to it at once. A layer that would then exceed its limit of
+    multiply-adds keeps its execution.
 
     Returns:
         The layers with their final executions, the times of both networks, and the ratio tuned time / dense time.
@@ -275,7 +343,8 @@ def _compare_networks(
     while True:
         for layer in layers:
             modules[layer.name].execution = layer.execution
-        gaining = sorted((x for x in layers if x.times_ms and x.execution != BASELINE), key=_gain)
+        others = (x for x in layers if x.execution != BASELINE and x.execution in x.times_ms)
+        gaining = sorted((x for x in others if x.madds[BASELINE] <= limits[x.name]), key=_gain)
         label = f"{len(gaining)} layers not materialized"
         report({"done": total - 1, "total": total, "phase": "network", "label": label})
         times, ratio = _time_networks(contenders, device, end)

@@ -53,6 +53,48 @@ def clock(monkeypatch):
     return partial(script_times, monkeypatch)
 
 
+# ---- multiply-adds ------------------------------------------------------------------------------------------------------
+
+
+def _planned(budget: Budget, x: torch.Tensor) -> nn.Module:
+    torch.manual_seed(0)
+    dense = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 4))
+    return nes_lab.compress(dense, nes_lab.plan_for_budget(dense, budget, x))
+
+
+DENSE_IS_FASTER = [{"materialize": 1, "factored": 3, "wrapped": 2, "product_map": 4}] * 3
+
+
+def test_tune_keeps_the_multiply_adds_of_a_network_planned_for_them(clock, tmp_path):
+    x = torch.randn(2, 32)
+    model = _planned(Budget(madds="60%"), x)
+    loaded = nes_lab.from_pretrained(nes_lab.save_pretrained(model, tmp_path / "net"), model=nes_lab.materialize(model))
+    before = nes_lab.count(model, x).madds
+    for network in (model, loaded):
+        clock(DENSE_IS_FASTER, [1.5])  # slower than dense, and still no layer is materialized
+        report = nes_lab.tune(network, x)
+        assert (report.madds_before, report.keep_madds) == (before, True)
+        assert report.madds_after == nes_lab.count(network, x).madds <= before
+        assert report.keep_madds_ms >= len(report.layers) and "this costs about" in str(report)
+        assert all("keeps the multiply-adds; materialize takes 0." in layer.reason for layer in report.layers)
+        assert nes_lab.TuneReport.from_json(report.to_json()) == report
+
+
+def test_tune_says_that_it_raises_the_multiply_adds(clock):
+    x = torch.randn(2, 32)
+    for budget, options in ((Budget(params="60%"), {}), (Budget(madds="60%"), {"keep_madds": False})):
+        model = _planned(budget, x)
+        dense, before = nes_lab.count(nes_lab.materialize(model), x).madds, nes_lab.count(model, x).madds
+        clock(DENSE_IS_FASTER, [0.9])
+        report = nes_lab.tune(model, x, **options)
+        assert (report.madds_before, report.madds_after, report.keep_madds) == (before, dense, False)
+        assert report.keep_madds_ms == 0 and "keep_madds=True would keep them" in str(report)
+    clock(DENSE_IS_FASTER, [0.9])
+    assert nes_lab.tune(_planned(Budget(params="60%"), x), x, keep_madds=True).madds_after <= before
+    with pytest.raises(OptionError, match="keep_madds='yes'; give True, False, or None"):
+        nes_lab.tune(model, x, keep_madds="yes")
+
+
 # ---- the choice ---------------------------------------------------------------------------------------------------------
 
 
@@ -152,6 +194,7 @@ def test_tune_times_the_execution_it_names(monkeypatch, clock):
     clock([{"materialize": 9, "factored": 1}, {"materialize": 5, "wrapped": 1}], [1.5, 0.9])
     with torch.inference_mode():
         nes_lab.tune(model, torch.randn(2, 32))
+    ran = [*ran[:2], *ran[4:-2]]  # the rest counts multiply-adds, before and after
     auto, alone, first, second = ran[:2], ran[2:8], ran[8:10], ran[10:]
     assert auto == ["factored"] * 2 and alone == ["materialize", "factored", "wrapped"] * 2
     assert first == ["factored", "wrapped"] and second == ["factored", "materialize"]
