@@ -180,9 +180,8 @@ class _Check:
             return []
         kept = {name: layer.dense.madds for name, layer in self.plan.kept_layers.items()}
         named = [name for name, madds in (expected | kept).items() if run.madds(name) != madds]
-        return [
-            f"the network takes {run.report.madds:,} madds, where the plan says {total:,}; look at {list_some(named)}"
-        ]
+        where = list_some(named) or "products outside the layers with weights"
+        return [f"the network takes {run.report.madds:,} madds, where the plan says {total:,}; look at {where}"]
 
     def _wrong_calls(self, name: str, seen: Calls, same_input: bool) -> str:
         planned = self.plan.layers[name].calls
