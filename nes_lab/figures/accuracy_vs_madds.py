@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import plotly.graph_objects as go
@@ -245,7 +246,7 @@ def accuracy_vs_madds(
         },
         margin_t=100 if second_line else 84,
     )
-    for place, name in enumerate(_series_in_order(points)):
+    for name, place in _series_places(points).items():
         series = [point for point in points if point.series == name]
         for number, line in enumerate(dict.fromkeys(point.line for point in series)):
             _add_measured(figure, [point for point in series if point.line == line], place, in_legend=number == 0)
@@ -292,14 +293,17 @@ def _label(row: Mapping[str, Any]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _series_in_order(points: Sequence[MeasuredPoint]) -> list[str]:
-    """Return the names of the groups of points in the figure, in the order of the legend.
+def _series_places(points: Sequence[MeasuredPoint]) -> dict[str, int]:
+    """Return the number of the style of each group of points, in the order of the legend.
 
-    The group ``"dense"`` comes first. The others are one group for each routing (way to set starts).
+    The group ``"dense"`` comes first. The others are one group for each routing (way to set starts). Their styles are the same in
+    every figure. The groups of the user's own points get the styles that are left.
     """
     known = ["dense", *(f"epitome, {mode}" for mode in ("tiled", "free", "learner", "stride", "random"))]
     names = {point.series for point in points}
-    return [name for name in known if name in names] + sorted(names - set(known))
+    places = {name: place for place, name in enumerate(known) if name in names}
+    left = (place for place in count() if place not in places.values())
+    return {**places, **{name: next(left) for name in sorted(names - set(known))}}
 
 
 def _add_measured(figure: go.Figure, points: Sequence[MeasuredPoint], place: int, in_legend: bool) -> None:

@@ -39,7 +39,7 @@ def shrink(values: np.ndarray, limit: int = LIMIT) -> tuple[np.ndarray, tuple[in
     """Shrink a matrix to at most ``limit`` rows and columns, by averaging blocks of entries.
 
     Args:
-        values: The matrix. NaN entries are left out of the means.
+        values: The matrix. NaN and infinite entries are left out of the means.
         limit: Largest number of rows or columns of the shrunk matrix.
 
     Returns:
@@ -54,8 +54,8 @@ def shrink(values: np.ndarray, limit: int = LIMIT) -> tuple[np.ndarray, tuple[in
     block = tuple(max(1, math.ceil(size / limit)) for size in values.shape)
     if block == (1, 1):
         return values, (1, 1)
-    sums = np.nan_to_num(values.astype(np.float64))
-    seen = np.isfinite(values).astype(np.float64)
+    finite = np.isfinite(values)
+    sums, seen = np.where(finite, values, 0).astype(np.float64), finite.astype(np.float64)
     for axis, step in enumerate(block):
         edges = np.arange(0, values.shape[axis], step)
         sums, seen = np.add.reduceat(sums, edges, axis=axis), np.add.reduceat(seen, edges, axis=axis)

@@ -71,7 +71,9 @@ def collapsed_starts(paths: np.ndarray) -> np.ndarray:
     # A single new neighbor may be there by chance.
 
     def neighbors(row: np.ndarray) -> np.ndarray:
-        return (np.abs(row[:, None] - row[None, :]) < NEAR).sum(axis=1) - 1
+        row = row.astype(np.float64)
+        ordered = np.sort(row)  # a table of all distances would need gigabytes for 30,000 starts
+        return np.searchsorted(ordered, row + NEAR, "left") - np.searchsorted(ordered, row - NEAR, "right") - 1
 
     return neighbors(paths[-1]) >= neighbors(paths[0]) + 2
 
@@ -160,7 +162,7 @@ def _add_lines(figure: go.Figure, steps: np.ndarray, paths: np.ndarray, row: int
         for index in members:
             xs.append(np.append(steps, np.nan))
             ys.append(np.append(heights[:, index], np.nan))
-            which.append(np.full(len(steps) + 1, index, dtype=np.int16))
+            which.append(np.full(len(steps) + 1, index, dtype=np.int32))
         figure.add_scatter(
             x=np.concatenate(xs).astype(np.float32) if xs else [None],
             y=np.concatenate(ys).astype(np.float32) if ys else [None],
