@@ -87,6 +87,11 @@ KINDS = (
         ("nn/test_reading_record.py",),
     ),
     Kind(
+        "transformers' own `save_pretrained` writes a compressed network that its `from_pretrained` loads as a dense one with new weights",
+        "loads with the same outputs after `import nes_lab`; what it could not load is refused by name",
+        ("export/test_hugging_face.py",),
+    ),
+    Kind(
         "looking changes the network: buffers, counters, modes, hooks, gradients, random states",
         "put back bit for bit; one test walks all public functions that take a network, and a new one fails until it is listed",
         ("cost/test_looking.py", "cost/test_left_as_it_was.py"),
