@@ -26,9 +26,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from nes_lab.errors import NesLabError, RunError
+from nes_lab.errors import CheckpointError, NesLabError, RunError
 from nes_lab.progress_bar import OnProgress
 from nes_lab.runs.launcher import cancel, settle
+from nes_lab.runs.put_back import refusal_of
 from nes_lab.runs.spawn import end_python, start_python
 from nes_lab.runs.store import RunStore
 
@@ -163,6 +164,7 @@ def train_in_ranks(store: RunStore, run_id: str, processes: int) -> None:
 
     Raises:
         RunError: If the processes cannot be started.
+        CheckpointError: If they refused to continue the run, because its data has changed.
     """
     from nes_lab.training.signals import StopSignals
 
@@ -175,7 +177,10 @@ def train_in_ranks(store: RunStore, run_id: str, processes: int) -> None:
         finally:
             for child in ranks:
                 end_python(child, LAST_SECONDS)
-    if not store.get(run_id).is_final:
+    info = store.get(run_id)
+    if info.is_final and (refusal := refusal_of(info)):
+        raise CheckpointError(refusal)
+    if not info.is_final:
         ends = ", ".join(_how(child.returncode) for child in ranks)
         reason = (
             f"one of its {processes} processes was killed or could not start ({ends}; the log says more); resume it from its last "

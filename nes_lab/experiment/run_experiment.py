@@ -102,7 +102,12 @@ def run_experiment(
 
         def check() -> None:
             nonlocal continued
-            continued = check_continued(store.path(run_id), config, data)
+            error = None
+            try:
+                continued = check_continued(store.path(run_id), config, data)
+            except (NesLabError, OSError, RuntimeError) as problem:
+                error = problem
+            distributed.raise_on_all_ranks(error)
 
         with RunWriter(store, run_id, check) as writer:
             try:
@@ -162,6 +167,7 @@ def _follow(
 
     The first process sends the plan and the checkpoint, and it writes all files.
     """
+    distributed.raise_on_all_ranks(None)  # the first process may refuse to continue the run
     begin = distributed.broadcast()
     plan = None if begin["plan"] is None else CompressionPlan.from_dict(begin["plan"])
     built = _built(store, run_id, config, plan, data)

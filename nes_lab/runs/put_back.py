@@ -20,7 +20,7 @@ from nes_lab.runs.lock import hold_lock
 from nes_lab.runs.states import ACTIVE_STATES, FINAL_STATES
 from nes_lab.runs.store import RunStore
 
-__all__ = ["drop_requests", "explain_refusal", "former_status", "put_back", "queued_status"]
+__all__ = ["drop_requests", "explain_refusal", "former_status", "put_back", "queued_status", "refusal_of"]
 
 REFUSED = "not continued: "
 MOST_REASON = 2000
@@ -89,3 +89,13 @@ def explain_refusal(store: RunStore, run_id: str, reason: str) -> None:
         before = str(status.get("reason") or "").split(REFUSED)[0].rstrip("; ")
         text = "; ".join(filter(None, [before, REFUSED + reason]))[:MOST_REASON]
         write_json(folder / layout.STATUS, status | {"state": state, "reason": text})
+
+
+def refusal_of(info: RunInfo) -> str:
+    """Return why a run was last not continued, as :func:`explain_refusal` wrote it; empty if it was not refused.
+
+    Examples:
+        >>> refusal_of(RunInfo("a", state="cancelled", reason="SIGTERM received; not continued: the data has changed"))
+        'the data has changed'
+    """
+    return info.reason.partition(REFUSED)[2]

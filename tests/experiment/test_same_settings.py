@@ -309,3 +309,17 @@ def test_the_tables_of_docs_list_the_fields():
     text = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
     missing = [path for path in (*MAY_CHANGE, *MAY_MOVE) if f"`{path}`" not in text]
     assert not missing, f"docs/training.md should say that these may change: {missing}"
+
+
+@pytest.mark.slow
+def test_two_processes_refuse_exchanged_images_together(tmp_path):
+    """The processes of a training agree on the refusal; the run keeps its state, and the caller gets the error."""
+    store, run_id, root = image_run(tmp_path, epochs=1)
+    edit(store.path(run_id), **{"training.processes": 2, "data.batch_size": 2})
+    run = Run(store, run_id).resume(progress=False)
+    before = files_of(run.folder)
+    exchange_classes(root)
+    with pytest.raises(CheckpointError, match="content of the training split"):
+        run.extend(2, progress=False)
+    after = files_of(run.folder)
+    assert run.state == "finished" and [name for name in after if after[name] != before.get(name)] == [layout.STATUS]
