@@ -68,7 +68,9 @@ def choose_run(runs: list[RunInfo], label: str = "Run") -> RunInfo:
 def explain_wrong_run(run_id: str) -> None:
     """Show why the run in the page's URL cannot be shown, offer the newest run instead, and stop drawing the page."""
     try:
-        show_error(f"run {run_of(run_id).id} has nothing to show on this page yet")
+        dense = run_of(run_id).info.config.get("compression") is None
+        why = "trains a dense network, which has no epitomes" if dense else "has nothing to show on this page yet"
+        show_error(f"run {run_id} {why}")
     except RunError as error:
         show_error(str(error))
     if st.button("Show the newest run", icon=":material/arrow_forward:"):

@@ -36,12 +36,15 @@ def buttons(info: RunInfo) -> None:
         with middle, st.popover("Train further", icon=":material/fast_forward:"):
             ask_extension(info)
         with left:
-            st.page_link(
-                "views/epitomes.py",
-                label="Epitomes of this run",
-                icon=":material/grid_on:",
-                query_params={"run": info.id},
-            )
+            if run_of(info.id).snapshot_steps():
+                st.page_link(
+                    "views/epitomes.py",
+                    label="Epitomes of this run",
+                    icon=":material/grid_on:",
+                    query_params={"run": info.id},
+                )
+            else:
+                st.caption("This network is dense: it has no epitomes.")
         with right:
             st.download_button(
                 "Report (HTML)",

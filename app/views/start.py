@@ -9,6 +9,13 @@ from nes_lab.figures.accuracy_vs_madds import accuracy_vs_madds
 from nes_lab.runs.layout import default_root
 from nes_lab.runs.query import run_table
 
+
+def open_chosen(run_id: str | None) -> None:
+    """Open the page of the run that the user selected in a table."""
+    if run_id is not None:
+        st.switch_page("views/run.py", query_params={"run": run_id})
+
+
 st.title("NES Lab")
 st.markdown(
     "NES Lab makes neural networks smaller and cheaper by **Neural Epitome Search**. Each large weight is sampled, patch "
@@ -41,12 +48,12 @@ if not runs:
     )
 elif demo is None:
     st.subheader("Newest runs")
-    run_list(runs[:5], key="newest")
+    open_chosen(run_list(runs[:5], key="newest"))
     st.caption("Run `make demo` in a terminal to train dense and compressed networks for comparison. They appear here.")
 else:
     members = [info for info in runs if info.group == demo]
     st.subheader("Newest demo")
     rows = run_table(members)
     plot(accuracy_vs_madds(list(rows)), key="demo")
-    run_list(members, key="demo-runs")
+    open_chosen(run_list(members, key="demo-runs"))
 st.caption(f"Runs are stored in `{default_root()}`. Only this computer can open the app, so there is no login.")

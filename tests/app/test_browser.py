@@ -239,6 +239,8 @@ def test_forms_and_the_current_run_survive_a_change_of_page(app):
     url, store = app
     older = write_run(store, label="older", routing="free")
     write_run(store, label="newer", routing="free")
+    from playwright.sync_api import expect
+
     with browse(width=1300) as (page, faults):
         page.goto(f"{url}/compress")
         settle(page)
@@ -256,9 +258,13 @@ def test_forms_and_the_current_run_survive_a_change_of_page(app):
         other = page.context.browser.new_page()
         other.goto(page.url)
         other.get_by_text("Layers compressed").wait_for()
-        assert other.get_by_label("MAdds budget", exact=True).input_value() == "45%"
-        page.goto(f"{url}/run?run={older}")
+        expect(other.get_by_label("MAdds budget", exact=True)).to_have_value("45%")
+        page.goto(url)
         settle(page)
+        page.locator('.dvn-scroller').first.click(
+            position={"x": 18, "y": 90}
+        )  # the second run's box
+        page.wait_for_url(f"**/run?run={older}")
         page.get_by_text(f"id {older}").wait_for()
         page.get_by_role("link", name="Epitomes").first.click()
         page.locator(".nes-explorer[data-drawn]").wait_for()

@@ -118,6 +118,13 @@ def test_start_shows_the_newest_demo(store):
     assert "1 setting, 1 run" in chart["layout"]["title"]["subtitle"]["text"]
 
 
+def test_a_dense_run_has_no_link_to_epitomes(store):
+    dense = write_run(store, label="dense", routing=None)
+    write_run(store, label="tiled", routing="tiled")
+    assert "dense: it has no epitomes" in words(open_page("run", run=dense))
+    assert f"run {dense} trains a dense network, which has no epitomes" in words(open_page("epitomes", run=dense))
+
+
 def test_compress_asks_the_worker_for_a_plan(home, planner):
     at = open_page("compress")
     question = planner.questions[-1]
