@@ -261,9 +261,7 @@ def test_forms_and_the_current_run_survive_a_change_of_page(app):
         expect(other.get_by_label("MAdds budget", exact=True)).to_have_value("45%")
         page.goto(url)
         settle(page)
-        page.locator('.dvn-scroller').first.click(
-            position={"x": 18, "y": 90}
-        )  # the second run's box
+        page.locator(".dvn-scroller").first.click(position={"x": 18, "y": 90})  # the second run's box
         page.wait_for_url(f"**/run?run={older}")
         page.get_by_text(f"id {older}").wait_for()
         page.get_by_role("link", name="Epitomes").first.click()
