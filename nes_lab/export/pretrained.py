@@ -181,7 +181,6 @@ def from_pretrained(
         raise CheckpointError(f"{folder}: {error}") from error
     _note(loaded, config, allow_import)
     mark_for_transformers_(loaded)
-    return loaded.to("cpu" if device is None else device).eval()
     return in_mode(loaded.to("cpu" if device is None else device))
 
 

@@ -6,6 +6,6 @@
 ``fuse``: folds batch norms into the layers before them, for inference.
 ``for_inference``: copies a model that keeps its sampled weights from one call to the next.
 ``transformers_mark``: marks compressed networks of transformers, so that its own ``save_pretrained`` saves what it can load.
-``fold_check``: compare a network with its copy in which norms are folded, and find norms that must not be folded.
+``fold_check``: compares a network with its copy in which norms are folded, and finds norms that must not be folded.
 ``foldable_norms``: finds the batch norms that can be folded, by tracing the model's forward method.
 """

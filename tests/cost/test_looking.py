@@ -138,7 +138,11 @@ def test_looking_leaves_network_input_and_global_state(
     monkeypatch.setattr(Restless, "fails_in", fails_in)
     may_fail = fails_in is not None or name.startswith("export")  # such a forward method cannot be traced
     with contextlib.suppress(*([NesLabError, RuntimeError] if may_fail else [])):
-        LOOKS[name][number](network, x, tmp_path)
+        result = LOOKS[name][number](network, x, tmp_path)
+        copied = result[0] if isinstance(result, tuple) else result
+        assert copied is not None
+        if isinstance(copied, Restless):  # a copy is as new as the network
+            assert (copied.calls, float(copied.seen), copied.history) == (0, 0.0, [1])
     after = state_of(network), state_of(x), global_state()
     assert [differences(b, a) for b, a in zip(before, after, strict=True)] == [[], [], []]
 
