@@ -102,6 +102,11 @@ KINDS = (
         ("planning/test_snap.py",),
     ),
     Kind(
+        "tuning for time puts back the multiply-adds that a budget took away",
+        "`tune` keeps them for a network that was planned for them (`keep_madds`), and reports them before and after",
+        ("tuning/test_tune.py",),
+    ),
+    Kind(
         "an epitome larger than its weight",
         "a warning and a note of the plan, with both numbers",
         ("nn/test_larger_epitome.py",),
