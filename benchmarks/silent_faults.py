@@ -72,11 +72,6 @@ KINDS = (
         ("export/test_loadable.py",),
     ),
     Kind(
-        "transformers writes a compressed network that it loads as a dense one with fresh weights",
-        "its own functions save and load it as it is, or refuse it by name",
-        ("export/test_hugging_face.py",),
-    ),
-    Kind(
         "pruning masks and parametrizations of an epitome are saved in part",
         "baked into the tensors where that is exact, otherwise refused by name",
         ("nn/test_bake.py",),
