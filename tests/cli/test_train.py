@@ -112,10 +112,11 @@ def test_train_cancels_a_run_interrupted_before_it_starts(config, monkeypatch):
 
 def test_train_loads_the_data_once(config, monkeypatch):
     """It was looked through twice, to check it and to train: minutes of a large set, before the first step."""
-    from nes_lab.experiment import build
+    from nes_lab.experiment import load_data, same_data
 
-    loads, load = [], build.load_dataset
-    monkeypatch.setattr(build, "load_dataset", lambda *args, **kw: loads.append(args) or load(*args, **kw))
+    loads, load = [], load_data.load_dataset
+    for module in (load_data, same_data):
+        monkeypatch.setattr(module, "load_dataset", lambda *args, **kw: loads.append(args) or load(*args, **kw))
     assert main(["train", config]) == 0
     assert len(loads) == 1
 

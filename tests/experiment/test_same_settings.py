@@ -176,7 +176,7 @@ def test_check_settings_names_the_way_to_more_epochs(tmp_path):
 
 def test_check_settings_of_a_record_of_an_older_version_says_that_it_cannot_compare(tmp_path):
     """A run of an older version resumes, with an event."""
-    config = {"data": {"limit": 64, "batch_size": 16}, "training": {"epochs": 2, "threads": 1}}
+    config = {"data": {"limit": 64, "batch_size": 16}, "training": {"epochs": 6, "threads": 1}}
     store, run_id = RunStore(tmp_path), RunStore(tmp_path).create(load_config(config).to_dict())
     run_experiment(store, run_id, on_progress=cancel_at(store, run_id, 2))
     folder = store.path(run_id)
