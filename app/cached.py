@@ -14,8 +14,10 @@ from nes_lab.experiment.open_runs import list_runs, open_run
 from nes_lab.experiment.run import Run
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.layout import default_root
+from nes_lab.runs.short_curve import ShortCurve, short_curve
+from nes_lab.runs.store import RunStore
 
-__all__ = ["all_runs", "choose_run", "layers_at", "run_of", "run_title"]
+__all__ = ["all_runs", "choose_run", "curve_at", "layers_at", "run_of", "run_title"]
 
 
 def all_runs() -> list[RunInfo]:
@@ -43,6 +45,19 @@ def layers_at(root: str, run_id: str, step: int, latest: int) -> dict[str, Any]:
     """
     del latest
     return open_run(run_id, root=root).snapshot(step)
+
+
+@st.cache_data(max_entries=2000, show_spinner=False)
+def curve_at(root: str, run_id: str, mark: tuple[int, int]) -> ShortCurve:
+    """Return a short curve of the run's accuracy.
+
+    Args:
+        root: Folder of all runs.
+        run_id: Id of the run.
+        mark: What :func:`~nes_lab.runs.short_curve.curve_mark` returns. The cached curve is used only while it is the same.
+    """
+    del mark
+    return short_curve(RunStore(root), run_id)
 
 
 def choose_run(runs: list[RunInfo], label: str = "Run") -> RunInfo:

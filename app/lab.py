@@ -29,6 +29,7 @@ page = st.navigation(
     [
         st.Page("views/start.py", title="Start", icon=":material/home:", default=True),
         st.Page("views/compress.py", title="Compress", icon=":material/compress:"),
+        st.Page("views/runs.py", title="Runs", icon=":material/list_alt:"),
         st.Page("views/run.py", title="Run", icon=":material/monitoring:"),
         st.Page("views/epitomes.py", title="Epitomes", icon=":material/grid_on:"),
         st.Page("views/trade_off.py", title="Trade-off", icon=":material/balance:"),

@@ -12,7 +12,7 @@ from nes_lab.records.table import Table
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import run_table
 
-__all__ = ["reasons_table", "results_table", "run_list", "shapes_table"]
+__all__ = ["grid_column", "reasons_table", "results_table", "run_list", "shapes_table", "show"]
 
 _FORMATS = {"count": "localized", "share": "percent", "percent": "%.2f", "ms": "%.2f"}
 RESULTS = (
@@ -77,11 +77,16 @@ def show(table: Table, key: str, **options: Any) -> Any:
     """Show a table in a grid that the user can sort. The first column stays visible when the user scrolls sideways."""
     first, *others = table.columns
     config = {first.key: st.column_config.TextColumn(first.title, help=first.help, pinned=True)}
-    config |= {column.key: _grid_column(column) for column in others}
+    config |= {column.key: grid_column(column) for column in others}
     return st.dataframe(table.grid(), column_config=config, hide_index=True, width="stretch", key=key, **options)
 
 
-def _grid_column(column: Column) -> Any:
+def grid_column(column: Column) -> Any:
+    """Return how Streamlit shows a column of a table in a grid."""
+    if column.style == "curve":
+        return st.column_config.LineChartColumn(column.title, help=column.help)
+    if column.style == "date":
+        return st.column_config.DatetimeColumn(column.title, help=column.help, format="YYYY-MM-DD HH:mm")
     if column.style == "progress":
         kind = st.column_config.ProgressColumn
         return kind(column.title, help=column.help, min_value=0, max_value=1, format="percent")

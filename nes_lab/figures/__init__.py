@@ -30,6 +30,7 @@ Figures of plans, fits and runs:
 ``sensitivity``: draw how much the loss grows when each layer is shrunk.
 ``fit_residuals``: draw how close fitted epitomes are to the weights.
 ``live_run``: draw the training curves of a run.
+``compare_runs``: draw the curves of several runs over each other.
 ``accuracy_vs_madds``: draw accuracy against multiply-adds of many runs.
 ``reported``: list published ImageNet results, which ``accuracy_vs_madds`` can draw.
 ``inputs``: turn a plan, a report, a layer or a run into the data that a figure draws.
@@ -55,6 +56,7 @@ from nes_lab.packages import needed_for
 
 with needed_for("drawing figures"):
     from nes_lab.figures.accuracy_vs_madds import MeasuredPoint, ReportedPoint, accuracy_vs_madds
+    from nes_lab.figures.compare_runs import compare_runs
     from nes_lab.figures.contact_sheet import contact_sheet
     from nes_lab.figures.coverage import coverage
     from nes_lab.figures.data_statistics import data_statistics
@@ -80,6 +82,7 @@ __all__ = [
     "Section",
     "accuracy_vs_madds",
     "apply_theme",
+    "compare_runs",
     "contact_sheet",
     "coverage",
     "data_statistics",

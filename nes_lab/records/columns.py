@@ -17,7 +17,21 @@ from nes_lab.text import NO_VALUE, format_bytes, format_shape, format_share, for
 
 __all__ = ["STYLES", "Column", "Style", "columns", "madds_as", "ms_as", "number_column"]
 
-Style = Literal["text", "count", "residual", "ms", "seconds", "share", "percent", "progress", "tiny", "bytes", "shape"]
+Style = Literal[
+    "text",
+    "count",
+    "residual",
+    "ms",
+    "seconds",
+    "share",
+    "percent",
+    "progress",
+    "tiny",
+    "bytes",
+    "shape",
+    "curve",
+    "date",
+]
 
 STYLES: Mapping[Style, Callable[[Any], str]] = {
     "text": str,
@@ -31,6 +45,8 @@ STYLES: Mapping[Style, Callable[[Any], str]] = {
     "tiny": lambda value: f"{value:.0e}",
     "bytes": lambda value: format_bytes(value) if value else NO_VALUE,
     "shape": format_shape,
+    "curve": lambda values: " ".join(map(format_value, values)),
+    "date": lambda value: f"{value:%Y-%m-%d %H:%M}",
 }
 """Style of a column -> function that formats its values. A style has a fixed number of decimals, so that numbers align."""
 
@@ -143,6 +159,13 @@ _COLUMNS = (
     Column("group", "group", "Sweep or demo that the run belongs to."),
     Column("state", "state", "What the run is doing."),
     Column("progress", "progress", "Steps done, as a share of all.", "progress"),
+    Column("time_left", "time left", "Estimated time until the training ends.", empty=NO_VALUE),
+    Column("curve", "curve", "Top-1, or the run's first metric, in its validations.", "curve"),
+    Column(
+        "budget", "budget", "Limits of the compression, in total or as a share of the dense network.", empty=NO_VALUE
+    ),
+    Column("started", "created", "Time at which the run was created.", "date"),
+    Column("duration", "duration", "Time of training; of an unfinished run, from its first to its latest measurement."),
     Column("age", "age", "Time since the run was created."),
     Column("best", "", "A star marks the Pareto front."),
     Column("trial", "trial", "Options of the trial."),

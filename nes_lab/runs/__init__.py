@@ -18,6 +18,8 @@
 ``archive``: define the file that carries a run to another machine, and check such a file.
 ``pack``: pack a run into one file.
 ``unpack``: import a run that was packed on another machine.
+``bin``: put deleted runs into a bin, and take them out again.
+``relabel``: give a run another label.
 ``queue``: keep the runs that wait, in the order in which they came.
 ``queue_runner``: start waiting runs when their turn comes, as a separate process.
 ``launcher``: decide which waiting run starts next; start and cancel runs.
@@ -27,6 +29,8 @@
 ``current_metrics``: select the valid rows of metrics of a run that was resumed.
 ``deciding_metric``: find out which number decides how good a run is.
 ``run_progress``: read epoch, loss, accuracy, speed and time left of a run.
+``short_curve``: read a short curve of a run's accuracy for a table.
+``overview``: make a table of runs for people, and filter runs.
 ``flatten``: turn the nested configuration of a run into a flat list of fields.
 ``query``: make a table of many runs, average over seeds, find the Pareto front, and compare configurations.
 ``compare``: tell whether a difference in accuracy is more than noise.

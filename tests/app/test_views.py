@@ -21,7 +21,7 @@ from nes_lab.worker.client import Refusal, Worker, WorkerError
 from tests.figures.samples import make_rows, write_run
 from tests.house.tree import ROOT
 
-PAGES = ("start", "compress", "run", "epitomes", "trade_off")
+PAGES = ("start", "compress", "runs", "run", "epitomes", "trade_off")
 PLAN = {
     "dense": {"params": 2000, "madds": 300_000},
     "predicted": {"params": 1000, "madds": 180_000},
@@ -107,7 +107,7 @@ def test_pages_are_not_empty_with_runs(store, planner, name):
     at = open_page(name)
     assert not at.error, words(at)
     assert "make demo" not in words(at)
-    if name != "run":  # its curves are in the component that keeps the zoom
+    if name not in ("run", "runs"):  # a run's curves are in the component that keeps the zoom; the table has no figure
         assert figures(at)
 
 
@@ -379,3 +379,91 @@ def test_ask_extension_trains_a_finished_run_further(store, monkeypatch):
     assert store.get(waiting).config["training"]["epochs"] == planned + 5
     results = open_page("trade_off").dataframe[0].value
     assert "extended from" in [str(name) for name in results.columns] or "extended_from" in results.columns
+
+
+def click(at, label):
+    next(button for button in at.button if button.label == label).click().run()
+    assert not at.exception
+
+
+def test_runs_filters_by_what_the_address_says(store):
+    for routing in ("free", "tiled", None):
+        write_run(store, label=f"net {routing}", routing=routing)
+    table = open_page("runs", routing="dense").dataframe[0].value
+    assert list(table["label"]) == ["net None"] and list(table["top1"]) == [92.5]
+    assert "1 of 3 runs" in words(open_page("runs", search="NET tiled"))
+    assert "No run matches" in words(open_page("runs", search="nothing like it"))
+
+
+def test_runs_compares_selected_runs(store):
+    chosen = [write_run(store, label=f"<b>{routing}</b>", routing=routing) for routing in ("free", "tiled")]
+    at = open_page("runs", picked=",".join([*chosen, "no-such-run", "../../etc"]))
+    assert "2 selected" in words(at) and not at.error
+    assert figures(at)[0]["layout"]["title"]["text"] == "Curves of 2 runs"
+    results, settings = (at.dataframe[index].value for index in (1, 2))
+    assert list(results["id"]) == chosen
+    assert list(settings["field"]) == ["label", "compression.routing"]
+    assert figures(open_page("runs", picked=chosen[0])) == []
+
+
+def test_runs_compares_at_most_twelve(store):
+    chosen = [write_run(store, label=str(index), seed=index) for index in range(13)]
+    at = open_page("runs", picked=",".join(chosen))
+    assert "first 12 of the 13" in words(at)
+    assert figures(at)[0]["layout"]["title"]["text"] == "Curves of 12 runs"
+
+
+def test_runs_deletes_and_undoes(store):
+    kept, gone = write_run(store, label="kept"), write_run(store, label="gone")
+    at = open_page("runs", picked=gone)
+    click(at, "Move into the bin")
+    assert [info.id for info in store.list()] == [kept] and "Deleted 1 run." in words(at)
+    assert not at.error and "selected" not in words(at)
+    click(at, "Undo")
+    assert {info.id for info in store.list()} == {kept, gone} and "Deleted" not in words(at)
+
+    at = open_page("runs", picked=f"{kept},{gone}")
+    click(at, "Move into the bin")  # now there is no run left
+    assert store.list() == [] and "Deleted 2 runs." in words(at)
+    at = open_page("runs")
+    at.button(key=f"restore-{kept}").click().run()
+    at.button(key=f"destroy-{gone}").click().run()
+    assert [info.id for info in store.list()] == [kept]
+    assert [item.name for item in (store.root / ".bin").iterdir()] == []
+
+
+def test_runs_cancels_and_resumes(store, monkeypatch):
+    launched = []
+    monkeypatch.setattr("nes_lab.runs.launcher.launch", lambda store, run_id: launched.append(run_id))
+    waiting, failed = store.create({}, label="waiting"), write_run(store, state="failed")
+    at = open_page("runs", picked=f"{waiting},{failed}")
+    click(at, "Cancel")
+    assert store.get(waiting).state == "cancelled"
+    click(at, "Resume")
+    assert set(launched) == {waiting, failed}
+
+
+def test_runs_explains_what_did_not_work(store, monkeypatch):
+    failed = write_run(store, state="failed")
+    at = open_page("runs", picked=failed)
+    (store.path(failed) / "config.json").write_text("{")
+    click(at, "Resume")
+    assert "damaged" in words(at) and "Traceback" not in words(at)
+
+
+def test_runs_opens_the_form_with_the_values_of_a_run(store, planner):
+    config = {
+        "backbone": {"width": 0.5},
+        "compression": {"params": "50%", "include": ["a*"]},
+        "training": {"epochs": 3},
+    }
+    at = open_page("runs", picked=store.create(load_config(config).to_dict(), label="again"))
+    click(at, "Launch with changes")
+    assert at.title[0].value == "Compress"
+    assert planner.compression["params"] == "50%" and planner.compression["include"] == ["a*"]
+    assert "madds" not in planner.compression and planner.questions[-1]["backbone"]["width"] == 0.5
+    assert at.number_input(key="training.epochs").value == 3
+
+    at = open_page("runs", picked=write_run(store, routing=None))
+    click(at, "Launch with changes")
+    assert at.toggle(key="dense").value and not at.error

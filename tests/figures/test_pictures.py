@@ -11,6 +11,7 @@ import pytest
 from nes_lab.config import load_config
 from nes_lab.errors import OptionError
 from nes_lab.figures.accuracy_vs_madds import ReportedPoint, accuracy_vs_madds, measured_points
+from nes_lab.figures.compare_runs import compare_runs
 from nes_lab.figures.coverage import coverage, gini
 from nes_lab.figures.epitome_atlas import atlas_pages, epitome_atlas
 from nes_lab.figures.layer_bars import layer_bars
@@ -64,6 +65,8 @@ PICTURES = {
     "sensitivity by loss": lambda: sensitivity(make_sensitivity(300, loss=True)),
     "accuracy": lambda: accuracy_vs_madds(make_table(), 1.5e6, [ReportedPoint("A", 1e6, 90.0, "paper", "A")]),
     "accuracy empty": lambda: accuracy_vs_madds([]),
+    "compared": lambda: compare_runs({"<b>a</b>": _metrics(), "b": _metrics(10_000), "c": []}),
+    "compared none": lambda: compare_runs({}),
     "live": lambda: live_run(_metrics(), [{"kind": "checkpoint", "step": 10}]),
     "live empty": lambda: live_run([]),
     "live long": lambda: live_run(_metrics(10_000)),

@@ -1,0 +1,82 @@
+"""Draw the curves of several runs over each other: accuracy in validation, and loss in training.
+
+Tests: tests/figures/test_pictures.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from nes_lab.figures.grids import thin
+from nes_lab.figures.inputs import Rows, metrics_of
+from nes_lab.figures.theme import legend_below, new_figure, plain, series_style
+from nes_lab.runs.deciding_metric import deciding_metric
+from nes_lab.runs.handle import RunHandle
+from nes_lab.text import shorten_middle
+
+__all__ = ["compare_runs"]
+
+MOST_POINTS = 300
+"""Largest number of points drawn for one curve; if there are more, evenly spaced ones are drawn."""
+
+
+def compare_runs(runs: Iterable[RunHandle] | Mapping[str, Rows]) -> go.Figure:
+    """Draw the validation accuracy and the training loss of several runs over their training steps.
+
+    Args:
+        runs: The runs. Or a mapping from the name of each run to the rows of its metrics.
+
+    Returns:
+        A figure of two panels. A run has the same color in both. A click on its name hides it.
+
+    Examples:
+        >>> import nes_lab
+        >>> rows = [{"step": step, "split": "val", "top1": 10.0 * step} for step in (1, 2, 3)]
+        >>> nes_lab.figures.compare_runs({"a": rows, "b": rows}).layout.title.text
+        'Curves of 2 runs'
+    """
+    if not isinstance(runs, Mapping):
+        runs = {f"{run.label} ({run.id[-6:]})" if run.label else run.id: metrics_of(run, ())[0] for run in runs}
+    metrics = {name: deciding_metric(rows) for name, rows in runs.items()}
+    titles = list(dict.fromkeys(metric.title for metric in metrics.values()))
+    figure = go.Figure(make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.05))
+    alt = f"Validation {' or '.join(titles) or 'accuracy'} and training loss of {len(runs)} runs over training steps."
+    figure.update_layout(new_figure(alt, title={"text": f"Curves of {len(runs)} runs"}).layout)
+    for index, (name, rows) in enumerate(runs.items()):
+        for panel, split, key in ((1, "val", metrics[name].name), (2, "train", "loss")):
+            _add_curve(figure, rows, split, key, name, index, panel)
+    figure.update_xaxes(rangemode="tozero")
+    figure.update_xaxes(title_text="training step", row=2, col=1)
+    shown = ["top-1 (%)" if title == "top-1" else title for title in titles]
+    figure.update_yaxes(title_text="training loss", row=2, col=1)
+    figure.update_yaxes(title_text=" or ".join(shown) or "accuracy", row=1, col=1)
+    legend_below(figure, 520, entries=len(runs))
+    return figure
+
+
+def _add_curve(figure: go.Figure, rows: Rows, split: str, key: str, name: str, index: int, panel: int) -> None:
+    points = [
+        (row["step"], row[key])
+        for row in rows
+        if row.get("split") == split and row.get(key) is not None and "step" in row
+    ]
+    chosen = [points[place] for place in thin(len(points), MOST_POINTS)]
+    style = series_style(index)
+    title = plain(shorten_middle(name, 48))
+    figure.add_scatter(
+        x=np.array([step for step, _ in chosen], dtype=np.float32),
+        y=np.array([value for _, value in chosen], dtype=np.float32),
+        mode="lines+markers" if len(chosen) <= 30 else "lines",
+        line={"color": style.color, "dash": style.dash, "width": 2},
+        marker={"size": 6, "symbol": style.symbol},
+        name=title,
+        legendgroup=str(index),
+        showlegend=panel == 1,
+        hovertemplate=f"{title}, step %{{x:d}}: %{{y:.4g}}<extra></extra>",
+        row=panel,
+        col=1,
+    )

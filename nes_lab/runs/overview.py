@@ -1,0 +1,136 @@
+"""Make a table of runs for people: state, settings, accuracy, size, progress and times. Also filter runs.
+
+Tests: tests/runs/test_overview.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from nes_lab.records.columns import columns
+from nes_lab.records.table import Table
+from nes_lab.runs.info import RunInfo
+from nes_lab.runs.query import run_table
+from nes_lab.runs.short_curve import ShortCurve
+from nes_lab.text import NO_VALUE, format_number, format_seconds, format_share
+
+__all__ = ["DENSE", "budget_text", "filter_runs", "filter_values", "overview"]
+
+DENSE = "dense"
+SHOWN = ("label", "state", "progress", "time_left", "top1", "curve", "madds", "params", "latency_ms", "routing")
+SHOWN += ("budget", "group", "started", "duration", "id")
+_LIMITS = {"madds": "MAdds", "params": "params", "latency_ms": "ms", "preset": ""}
+
+
+def overview(
+    infos: Iterable[RunInfo],
+    curves: Mapping[str, ShortCurve] | None = None,
+    left: Mapping[str, float | None] | None = None,
+) -> Table:
+    """Return a table with one row per run, in the order of ``infos``.
+
+    Args:
+        infos: The runs.
+        curves: Short curve of each run, by id. None: there are no curves.
+        left: Seconds that active runs still need, by id. None: not known.
+
+    Examples:
+        >>> run = RunInfo("a", label="first", state="finished", summary={"top1": 91.0, "madds": 900_000})
+        >>> row = overview([run], {"a": ShortCurve((50.0, 91.0))}).rows[0]
+        >>> row["label"], row["routing"], row["top1"], row["madds"], row["curve"]
+        ('first', 'dense', 91.0, 900000, [50.0, 91.0])
+    """
+    infos, curves, left = list(infos), curves or {}, left or {}
+    rows = zip(infos, run_table(infos), strict=True)
+    none = ShortCurve()
+    return Table(columns(*SHOWN), [_row(info, row, curves.get(info.id, none), left.get(info.id)) for info, row in rows])
+
+
+def _row(info: RunInfo, row: Mapping[str, Any], curve: ShortCurve, left: float | None) -> dict[str, Any]:
+    latest = curve.values[-1] if curve.values and curve.metric == "top1" else None
+    seconds = info.summary.get("seconds", curve.seconds)
+    return {
+        **{name: row[name] for name in ("id", "label", "state", "madds", "params", "latency_ms")},
+        "progress": info.bar_progress,
+        "time_left": format_seconds(left),
+        "top1": latest if row["top1"] is None else row["top1"],
+        "curve": list(curve.values),
+        "routing": row["routing"] or DENSE,
+        "budget": budget_text(info.config) or NO_VALUE,
+        "group": info.group or NO_VALUE,
+        "started": datetime.fromtimestamp(info.created) if info.created else None,
+        "duration": format_seconds(seconds if isinstance(seconds, int | float) else None),
+    }
+
+
+def budget_text(config: Mapping[str, Any]) -> str:
+    """Return the budget of a configuration as text; empty for a dense network.
+
+    Examples:
+        >>> budget_text({"compression": {"madds": "60%", "params": 20000}}), budget_text({"compression": None})
+        ('MAdds 60%, params 20 k', '')
+    """
+    section = config.get("compression")
+    if not isinstance(section, Mapping):
+        return ""
+    limits = {title: section.get(name) for name, title in _LIMITS.items()}
+    return ", ".join(f"{title} {_limit(value)}".strip() for title, value in limits.items() if value not in (None, ""))
+
+
+def _limit(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return format_share(value, digits=0) if 0 < value <= 1 else format_number(value)
+
+
+def filter_values(infos: Iterable[RunInfo]) -> dict[str, list[str]]:
+    """Return the states, groups and routings that some runs have, by name of the column. Each list is in alphabetical order.
+
+    Examples:
+        >>> filter_values([RunInfo("a", state="failed", group="demo")])
+        {'state': ['failed'], 'group': ['demo'], 'routing': ['dense']}
+    """
+    rows = [_settings(info) for info in infos]
+    return {name: sorted({row[name] for row in rows} - {""}) for name in ("state", "group", "routing")}
+
+
+def filter_runs(
+    infos: Iterable[RunInfo],
+    states: Collection[str] | None = None,
+    groups: Collection[str] | None = None,
+    routings: Collection[str] | None = None,
+    text: str | None = None,
+) -> list[RunInfo]:
+    """Return the runs that have one of the states, one of the groups and one of the routings, and contain a text.
+
+    Args:
+        infos: The runs.
+        states: Names of states. None or empty: any state.
+        groups: Names of groups. None or empty: any group.
+        routings: Names of routings, or ``dense``. None or empty: any routing.
+        text: Words that the label, id, group, data set, backbone or budget of a run must all contain. Upper and lower case are the
+            same. None or empty: any run.
+
+    Examples:
+        >>> runs = [RunInfo("a", label="Wide net", state="failed"), RunInfo("b", state="finished")]
+        >>> [info.id for info in filter_runs(runs, text="wide")], [info.id for info in filter_runs(runs, ["finished"])]
+        (['a'], ['b'])
+    """
+    wanted = {"state": states, "group": groups, "routing": routings}
+    words = (text or "").lower().split()
+    chosen = []
+    for info in infos:
+        row = _settings(info)
+        fits = all(row[name] in values for name, values in wanted.items() if values)
+        if fits and all(word in row["text"] for word in words):
+            chosen.append(info)
+    return chosen
+
+
+def _settings(info: RunInfo) -> dict[str, str]:
+    row = run_table([info])[0]
+    searched = (info.label, info.id, info.group, row["dataset"], row["backbone"], budget_text(info.config))
+    text = " ".join(str(part or "") for part in searched).lower()
+    return {"state": info.state, "group": info.group, "routing": str(row["routing"] or DENSE), "text": text}
