@@ -58,7 +58,7 @@ def picked() -> list[str]:
 
 
 def pick(run_ids: Sequence[str]) -> None:
-    """Select these runs, and draw the table anew."""
+    """Select these runs, and draw the table again."""
     st.query_params.from_dict(st.query_params.to_dict() | {PICKED: ",".join(run_ids)})
     st.session_state.pop(DRAWN, None)
 
@@ -243,7 +243,7 @@ def show_undo() -> None:
 
 
 def put_back(run_ids: Sequence[str]) -> None:
-    """Take runs out of the bin, and draw the page anew."""
+    """Take runs out of the bin, and draw the page again."""
     for_each([RunInfo(run_id) for run_id in run_ids], lambda run_id: restore(RunStore(), run_id))
     st.session_state.pop(DELETED, None)
     st.rerun()

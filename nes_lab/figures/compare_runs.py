@@ -39,14 +39,15 @@ def compare_runs(runs: Iterable[RunHandle] | Mapping[str, Rows]) -> go.Figure:
         >>> nes_lab.figures.compare_runs({"a": rows, "b": rows}).layout.title.text
         'Curves of 2 runs'
     """
-    if not isinstance(runs, Mapping):
-        runs = {f"{run.label} ({run.id[-6:]})" if run.label else run.id: metrics_of(run, ())[0] for run in runs}
-    metrics = {name: deciding_metric(rows) for name, rows in runs.items()}
+    rows_of = _rows_by_name(runs)
+    metrics = {name: deciding_metric(rows) for name, rows in rows_of.items()}
     titles = list(dict.fromkeys(metric.title for metric in metrics.values()))
     figure = go.Figure(make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.05))
-    alt = f"Validation {' or '.join(titles) or 'accuracy'} and training loss of {len(runs)} runs over training steps."
-    figure.update_layout(new_figure(alt, title={"text": f"Curves of {len(runs)} runs"}).layout)
-    for index, (name, rows) in enumerate(runs.items()):
+    alt = (
+        f"Validation {' or '.join(titles) or 'accuracy'} and training loss of {len(rows_of)} runs over training steps."
+    )
+    figure.update_layout(new_figure(alt, title={"text": f"Curves of {len(rows_of)} runs"}).layout)
+    for index, (name, rows) in enumerate(rows_of.items()):
         for panel, split, key in ((1, "val", metrics[name].name), (2, "train", "loss")):
             _add_curve(figure, rows, split, key, name, index, panel)
     figure.update_xaxes(rangemode="tozero")
@@ -54,8 +55,14 @@ def compare_runs(runs: Iterable[RunHandle] | Mapping[str, Rows]) -> go.Figure:
     shown = ["top-1 (%)" if title == "top-1" else title for title in titles]
     figure.update_yaxes(title_text="training loss", row=2, col=1)
     figure.update_yaxes(title_text=" or ".join(shown) or "accuracy", row=1, col=1)
-    legend_below(figure, 520, entries=len(runs))
+    legend_below(figure, 520, entries=len(rows_of))
     return figure
+
+
+def _rows_by_name(runs: Iterable[RunHandle] | Mapping[str, Rows]) -> Mapping[str, Rows]:
+    if isinstance(runs, Mapping):
+        return {str(name): rows for name, rows in runs.items()}
+    return {f"{run.label} ({run.id[-6:]})" if run.label else run.id: metrics_of(run, ())[0] for run in runs}
 
 
 def _add_curve(figure: go.Figure, rows: Rows, split: str, key: str, name: str, index: int, panel: int) -> None:
