@@ -17,10 +17,11 @@ __all__ = ["plot"]
 _JS = """
 export default async function (component) {
   const node = component.parentElement.querySelector(".nes-plot");
-  const { figure, paths } = component.data;
+  const { figure, paths, clickable } = component.data;
   const [plot, plotly] = paths.map((path) => new URL(path, document.baseURI).href);
   const core = await import(plot);
-  await core.drawPlot(node, JSON.parse(figure), plotly);
+  const send = (clicked) => component.setTriggerValue("clicked", clicked);
+  await core.drawPlot(node, JSON.parse(figure), plotly, clickable ? send : undefined);
 }
 """
 
@@ -29,14 +30,18 @@ _plot = st.components.v2.component(
 )
 
 
-def plot(figure: Any, key: str) -> None:
+def plot(figure: Any, key: str, clickable: bool = False) -> Any:
     """Draw a figure. When the data changes, the zoom and the hidden curves stay as the user left them.
 
     Args:
         figure: The plotly figure.
         key: Key of the component on the page.
+        clickable: Run the page again when the user clicks a point that has ``customdata``.
+
+    Returns:
+        The ``customdata`` of the point that the user has just clicked; None if there is none.
     """
     themed = apply_theme(figure, st.context.theme.type == "dark", see_through=True)
     spec = figure_json(themed) | {"config": PLOT_CONFIG}
-    data = {"figure": json.dumps(spec), "paths": [file_path("plot"), file_path("plotly")]}
-    _plot(key=key, data=data, height="content")
+    data = {"figure": json.dumps(spec), "paths": [file_path("plot"), file_path("plotly")], "clickable": clickable}
+    return _plot(key=key, data=data, height="content", on_clicked_change=lambda: None).clicked

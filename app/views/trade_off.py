@@ -1,42 +1,79 @@
-"""Trade-off page: compare accuracy and multiply-adds of all finished runs, in a table and a figure."""
+"""Trade-off page: what networks cost against how good they are, and which is best under a budget."""
 
 import streamlit as st
 
 from app.cached import all_runs
-from app.components.errors import show_error
+from app.components.errors import plain_text, show_error
 from app.components.plot import plot
-from app.components.tables import results_table
+from app.components.tables import results_table, show
+from app.inputs import in_address
+from app.remembered import set_current_run
 from nes_lab.errors import BudgetError
-from nes_lab.figures.accuracy_vs_madds import accuracy_vs_madds
-from nes_lab.figures.reported import IMAGENET
-from nes_lab.records.budget import parse_quantity
+from nes_lab.figures.published import published
+from nes_lab.figures.trade_off import trade_off
+from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import run_table
+from nes_lab.runs.settings import COSTS, RESULTS, Verdict, read_limit, setting_results, setting_table, verdict
+
+PLACEHOLDERS = {"count": "such as 1.2M", "bytes": "such as 140 kB", "ms": "such as 2.5"}
 
 
-def read_budget(text: str) -> float | None:
-    """Return the number of multiply-adds that the user entered, or None if the field is empty or its text is wrong.
-
-    The figure marks this number with a line. A percentage such as 60% is refused. The runs may have different dense
-    networks, so a percentage would have no clear meaning.
-    """
-    if not text.strip():
-        return None
+def budget_field(cost: str) -> float | None:
+    """Ask for the most that a network may cost. Return None if the field is empty or its text is wrong."""
+    measure = COSTS[cost]
+    text = st.text_input(
+        f"Budget ({'ms' if measure.unit == 'ms' else measure.name})",
+        placeholder=PLACEHOLDERS[measure.unit],
+        help="The most that a network may cost. The figure hatches what costs more, and names the best of the rest.",
+        **in_address(f"budget-{cost}"),
+    )
     try:
-        madds = parse_quantity(text)
+        return read_limit(text or "", cost)
     except BudgetError as error:
         show_error(str(error))
         return None
-    if madds is not None and madds <= 1:
-        show_error(
-            f"budget {text!r} is a share; give a number such as 1.2M, because the runs have different dense networks"
+
+
+def choose_data(finished: list[RunInfo]) -> list[RunInfo]:
+    """Let the user choose a data set and groups of runs, and return the runs. Results on different data cannot be compared."""
+    data_sets = {row["id"]: row["dataset"] or "unknown" for row in run_table(finished)}
+    names = sorted(set(data_sets.values()))
+    groups = sorted({info.group for info in finished if info.group})
+    shown = finished
+    if len(names) > 1:
+        chosen = st.selectbox(
+            "Data set", names, help="Results on different data cannot be compared.", **in_address("data")
         )
-        return None
-    return madds
+        shown = [info for info in shown if data_sets[info.id] == chosen]
+    if groups:
+        picked = st.multiselect(
+            "Groups", groups, placeholder="all runs", help="Show only the runs of these groups.", **in_address("groups")
+        )
+        shown = [info for info in shown if not picked or info.group in picked]
+    return shown
+
+
+def open_run(run_id: str) -> None:
+    """Show a run on its own page."""
+    set_current_run(run_id)
+    st.switch_page("views/run.py", query_params={"run": run_id})
+
+
+def show_verdict(answer: Verdict) -> None:
+    """Show which setting is best, in words, with a button that opens its newest run."""
+    with st.container(border=True):
+        st.caption(plain_text(answer.heading))
+        st.markdown(f"#### {plain_text(answer.answer)}")
+        for line in answer.lines:
+            st.markdown(plain_text(line))
+        if answer.best is not None and st.button(
+            "Open its newest run", icon=":material/arrow_forward:", type="primary"
+        ):
+            open_run(answer.best.seeds[0].run)
 
 
 st.title("Trade-off")
-runs = all_runs()
-finished = [info for info in runs if info.state == "finished"]
+finished = [info for info in all_runs() if info.state == "finished"]
 if not finished:
     st.info(
         "No run has finished yet, so there is nothing to compare. Start one on the page **Compress**, or run "
@@ -44,20 +81,31 @@ if not finished:
         icon=":material/info:",
     )
     st.page_link("views/compress.py", label="Go to Compress", icon=":material/arrow_forward:")
-groups = sorted({info.group for info in finished if info.group})
-left, right = st.columns([2, 1], vertical_alignment="bottom")
-chosen = left.multiselect("Groups", groups, placeholder="all runs", help="Show only the runs of these groups.")
-budget_text = right.text_input(
-    "MAdds budget", placeholder="such as 1.2M", help="Draw a line at this many MAdds, and mark the best run below it."
-)
-shown = [info for info in finished if not chosen or info.group in chosen]
-if shown:
-    results_table(shown, key="results")
-reported = st.toggle(
-    "Show published ImageNet results",
-    help="Results that papers report on ImageNet, in gray with dashes. If your runs use other data, compare the shapes "
-    "of the curves, not their heights.",
-)
-if shown or reported:
-    figure = accuracy_vs_madds(list(run_table(shown)), read_budget(budget_text), IMAGENET if reported else ())
-    plot(figure, key="trade-off")
+main, side = st.columns([2, 1], gap="medium")
+if finished:
+    with main:
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            cost = st.selectbox("Across", list(COSTS), format_func=lambda key: COSTS[key].name, **in_address("across"))
+            result = st.selectbox("Up", list(RESULTS), format_func=lambda key: RESULTS[key].name, **in_address("up"))
+            budget = budget_field(cost)
+            shown = choose_data(finished)
+        rows = list(run_table(shown))
+        settings = setting_results(rows, cost, result)
+        clicked = plot(trade_off(rows, cost, result, budget), key="trade-off", clickable=True)
+        if clicked in {row["id"] for row in rows}:
+            open_run(clicked)
+        st.caption(
+            "Small dots: single runs. Large: the mean over seeds, with bars of one standard deviation. A line joins the best "
+            "settings of a method; hollow ones are beaten by a cheaper one. Hatched: over the budget. Ring: the best below "
+            "it. Methods with equal cost are drawn side by side. Click a dot to open its run."
+        )
+        answer = verdict(settings, cost, result, budget)
+        if settings:
+            show(setting_table(settings, answer, result), key="settings")
+    with side:
+        show_verdict(answer)
+with side:
+    plot(published(), key="published")
+if finished:
+    with st.expander("All runs, one by one"):
+        results_table(shown, key="results")

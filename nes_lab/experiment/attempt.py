@@ -332,12 +332,16 @@ class Attempt:
             self._record_cost(built)
         latency = measure_latency({"model": for_inference(trainer.model)}, example, pairs=LATENCY_ROUNDS)["model"]
         measured = {name: value for name, value in trainer.last.items() if math.isfinite(value)}
+        loss = (
+            {"val_loss": measured["loss"]} if "loss" in measured else {}
+        )  # so that runs can be compared by their loss
         if trainer.task.metrics:  # otherwise the loss says how good the network is
             measured = {name: value for name, value in measured.items() if name not in ("loss", "ema_loss")}
         return {
             **_costs(built),
             **self._routing(built),
             **measured,
+            **loss,
             **{f"best_{name}": value for name, value in trainer.best.items()},
             "latency_ms": latency.median_ms,
             "latency_p90_ms": latency.p90_ms,
@@ -358,6 +362,7 @@ def _costs(built: Built) -> dict[str, int]:
         "params": built.cost.params,
         "learner_params": built.cost.learner_params,
         "madds": built.cost.madds,
+        "stored_bytes": built.cost.stored_bytes,
         "dense_params": built.dense_cost.params,
         "dense_madds": built.dense_cost.madds,
     }

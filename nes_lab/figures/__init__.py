@@ -32,7 +32,9 @@ Figures of plans, fits and runs:
 ``live_run``: draw the training curves of a run.
 ``compare_runs``: draw the curves of several runs over each other.
 ``accuracy_vs_madds``: draw accuracy against multiply-adds of many runs.
-``reported``: list published ImageNet results, which ``accuracy_vs_madds`` can draw.
+``trade_off``: draw any cost against any result of many runs, with a front for each method.
+``published``: draw published results in a panel of their own.
+``reported``: list published ImageNet results, which ``published`` and ``accuracy_vs_madds`` can draw.
 ``inputs``: turn a plan, a report, a layer or a run into the data that a figure draws.
 ``progress``: describe the progress of a run in one line.
 
@@ -66,6 +68,7 @@ with needed_for("drawing figures"):
     from nes_lab.figures.live_run import live_run
     from nes_lab.figures.patch_by_hand import PatchReading, patch_and_gradient, patch_by_hand
     from nes_lab.figures.patches_on_epitome import patches_on_epitome
+    from nes_lab.figures.published import published
     from nes_lab.figures.report import Section, report_html
     from nes_lab.figures.reported import IMAGENET
     from nes_lab.figures.routing_map import routing_map
@@ -73,6 +76,7 @@ with needed_for("drawing figures"):
     from nes_lab.figures.start_curves import gradient_over_starts, start_descent
     from nes_lab.figures.start_trajectories import start_trajectories
     from nes_lab.figures.theme import apply_theme
+    from nes_lab.figures.trade_off import trade_off
 
 __all__ = [
     "IMAGENET",
@@ -94,9 +98,11 @@ __all__ = [
     "patch_and_gradient",
     "patch_by_hand",
     "patches_on_epitome",
+    "published",
     "report_html",
     "routing_map",
     "sensitivity",
     "start_descent",
     "start_trajectories",
+    "trade_off",
 ]

@@ -14,7 +14,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from nes_lab.figures.inputs import run_rows
-from nes_lab.figures.theme import OKABE_ITO, REPORTED, legend_below, new_figure, plain, series_style
+from nes_lab.figures.theme import METHODS, OKABE_ITO, REPORTED, legend_below, new_figure, plain, series_style
 from nes_lab.runs.handle import RunHandle
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import group_rows
@@ -299,7 +299,7 @@ def _series_places(points: Sequence[MeasuredPoint]) -> dict[str, int]:
     The group ``"dense"`` comes first. The others are one group for each routing (way to set starts). Their styles are the same in
     every figure. The groups of the user's own points get the styles that are left.
     """
-    known = ["dense", *(f"epitome, {mode}" for mode in ("tiled", "free", "learner", "stride", "random"))]
+    known = [name if name == "dense" else f"epitome, {name}" for name in METHODS]
     names = {point.series for point in points}
     places = {name: place for place, name in enumerate(known) if name in names}
     left = (place for place in count() if place not in places.values())

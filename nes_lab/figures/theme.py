@@ -21,6 +21,7 @@ import plotly.io as pio
 __all__ = [
     "COUNTS",
     "DIVERGING",
+    "METHODS",
     "OKABE_ITO",
     "PLOT_CONFIG",
     "REPORTED",
@@ -29,6 +30,7 @@ __all__ = [
     "figure_json",
     "heat_colorbar",
     "legend_below",
+    "method_style",
     "new_figure",
     "plain",
     "plot_js",
@@ -39,6 +41,8 @@ OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "
 DIVERGING = "RdBu_r"
 COUNTS = "Cividis"
 REPORTED = "#8A8A8A"
+METHODS = ("dense", "tiled", "free", "learner", "stride", "random")
+"""Dense networks and the ways to set starts, in the order of their styles."""
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star-triangle-down")
 _FONT = "Inter, 'Source Sans 3', 'Segoe UI', 'DejaVu Sans', sans-serif"
@@ -76,6 +80,19 @@ def series_style(index: int) -> SeriesStyle:
     return SeriesStyle(
         OKABE_ITO[index % len(OKABE_ITO)], _DASHES[index % len(_DASHES)], _SYMBOLS[index % len(_SYMBOLS)]
     )
+
+
+def method_style(method: str) -> SeriesStyle:
+    """Return the color, dash and marker of a method, the same in every figure.
+
+    Args:
+        method: ``"dense"``, or a routing (way to set starts). Any other name gets the style of the last one.
+
+    Examples:
+        >>> method_style("dense").color, method_style("free").color
+        ('#0072B2', '#009E73')
+    """
+    return series_style(METHODS.index(method) if method in METHODS else len(METHODS))
 
 
 def plain(text: object) -> str:

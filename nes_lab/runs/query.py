@@ -23,7 +23,7 @@ __all__ = ["COLUMNS", "RunTable", "config_difference", "group_rows", "pareto", "
 
 SETTINGS = ("id", "label", "group", "dataset", "backbone", "width", "routing", "scope", "seed")
 RECIPE = ("epochs", "extended_from", "lr", "limit", "recipe", "setting")
-NUMBERS = ("params", "madds", "top1", "top5", "latency_ms")
+NUMBERS = ("params", "madds", "top1", "top5", "latency_ms", "val_loss", "stored_bytes")
 COLUMNS = (*SETTINGS, *RECIPE, *NUMBERS, "state")
 
 

@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from nes_lab.config import load_config
 from nes_lab.records.dataset_facts import DATASET_FACTS
 from nes_lab.runs.launcher import cancel
+from nes_lab.runs.settings import COSTS, RESULTS
 from nes_lab.runs.store import RunStore
 from nes_lab.runs.writer import RunWriter
 from nes_lab.worker.client import Refusal, Worker, WorkerError
@@ -329,6 +330,57 @@ def test_trade_off_takes_a_budget_and_explains_a_wrong_one(store):
     assert figures(at)
 
 
+def test_trade_off_names_the_best_under_a_budget_and_what_it_cannot_be_told_apart_from(store):
+    for seed in range(3):
+        write_run(store, label="<b>*x*</b>", routing="tiled", seed=seed, top1=90 + seed / 10)
+        write_run(store, routing="free", seed=seed, top1=89.8 + seed / 5)
+        write_run(store, routing=None, seed=seed, top1=95 + seed, madds=2_000_000)
+        write_run(store, routing="stride", seed=seed, top1=70 + seed / 10)
+    at = open_page("trade_off", **{"budget-madds": "1M"})
+    text = words(at)
+    assert "Best top-1 under 1 M MAdds" in text and "tiled: 90.1 ± 0.1 %" in text
+    assert "Cannot be told apart from free at 900 k MAdds" in text and "Better than stride" in text
+    assert "1 setting is over the budget" in text
+    table = at.dataframe[0].value
+    assert list(table["verdict"]) == ["★ best", "not told apart", "worse", "over the budget"]
+    shown = json.dumps(figures(at)) + text + str(table)
+    assert "best_top1" not in shown and "<b>" not in text
+    assert next(trace for trace in figures(at)[0]["data"] if trace["name"] == "tiled")["customdata"]
+
+
+@pytest.mark.parametrize("cost", ["madds", "params", "stored_bytes", "latency_ms"])
+@pytest.mark.parametrize("result", ["top1", "top5", "val_loss"])
+def test_trade_off_keeps_its_axes_in_the_address(store, cost, result):
+    write_run(store)
+    at = open_page("trade_off", across=COSTS[cost].name, up=RESULTS[result].name)
+    assert not at.error and at.selectbox(key="across").value == cost and at.selectbox(key="up").value == result
+    axes = figures(at)[0]["layout"]
+    assert {"madds": "MAdds", "params": "params", "stored_bytes": "bytes", "latency_ms": "ms"}[cost] in axes["xaxis"][
+        "title"
+    ]["text"]
+    assert {"top1": "top-1", "top5": "top-5", "val_loss": "loss"}[result] in axes["yaxis"]["title"]["text"]
+
+
+def test_trade_off_compares_no_results_on_different_data(store):
+    write_run(store, routing="tiled")
+    other = store.create({"data": {"name": "cifar10"}, "backbone": {"name": "small_mobilenetv2"}})
+    with RunWriter(store, other) as writer:
+        writer.summary(madds=1000, top1=50.0)
+        writer.status("finished", step=1, total=1)
+    at = open_page("trade_off", data="cifar10")
+    assert "dense: 50.0 %" in words(at) and "tiled" not in words(at)
+    assert at.dataframe[0].value["params"][0] == "–"
+
+
+def test_trade_off_says_what_older_runs_do_not_hold(store):
+    run_id = store.create({})
+    with RunWriter(store, run_id) as writer:
+        writer.summary(madds=1000, top1=50.0)
+        writer.status("finished", step=1, total=1)
+    at = open_page("trade_off", across="stored bytes")
+    assert "No run has stored bytes and top-1" in words(at) and not at.error
+
+
 def test_shown_errors_hides_the_traceback_of_a_broken_page(store, monkeypatch):
     write_run(store)
     monkeypatch.setattr(RunStore, "list", lambda self: 1 / 0)
@@ -377,7 +429,7 @@ def test_ask_extension_trains_a_finished_run_further(store, monkeypatch):
     next(button for button in at.button if button.label == "Train further").click().run()
     assert not at.exception and launched == [waiting]
     assert store.get(waiting).config["training"]["epochs"] == planned + 5
-    results = open_page("trade_off").dataframe[0].value
+    results = open_page("trade_off").dataframe[-1].value
     assert "extended from" in [str(name) for name in results.columns] or "extended_from" in results.columns
 
 

@@ -19,15 +19,26 @@ function load(address) {
   return libraries.get(address);
 }
 
-/** Draw a figure: { data, layout, config }. The newest call wins if several wait for plotly.js. */
-export async function drawPlot(node, spec, address) {
+/**
+ * Draw a figure: { data, layout, config }. The newest call wins if several wait for plotly.js.
+ * onClick, if given, is called with the customdata of a point that the user clicks.
+ */
+export async function drawPlot(node, spec, address, onClick) {
   node.nesSpec = spec;
+  node.nesClick = onClick;
   node.setAttribute("aria-label", spec.layout.meta.alt);
   node.style.minHeight = `${spec.layout.height}px`;
   const plotly = await load(address);
   if (!node.isConnected || node.nesSpec !== spec) return;
   node.nesConfig ??= config(plotly, spec); // with another configuration, plotly would forget the zoom
   await plotly.react(node, spec.data, spec.layout, node.nesConfig);
+  if (onClick && !node.nesClicks) {
+    node.nesClicks = true;
+    node.on("plotly_click", (event) => {
+      const chosen = event.points.find((point) => point.customdata != null);
+      if (chosen) node.nesClick?.(list(chosen.customdata));
+    });
+  }
   node.dataset.drawn = "yes";
 }
 
@@ -64,7 +75,10 @@ export function csv(traces) {
   const lines = [];
   for (const trace of traces) {
     if (trace.z) lines.push(...Array.from(list(trace.z), (row) => [trace.name ?? "", ...list(row)]));
-    else list(trace.x ?? trace.y ?? []).forEach((_, i) => lines.push([trace.name ?? "", list(trace.x ?? [])[i], list(trace.y ?? [])[i]]));
+    else {
+      const x = list(trace.meta?.x ?? trace.x ?? []); // points that are drawn beside their place keep it there
+      if (!trace.meta?.decoration) list(trace.x ?? trace.y ?? []).forEach((_, i) => lines.push([trace.name ?? "", x[i], list(trace.y ?? [])[i]]));
+    }
   }
   return ["series,x,y", ...lines.map((line) => Array.from(line, cell).join(","))].join("\n") + "\n";
 }

@@ -1,0 +1,85 @@
+"""Costs against results, with fronts, seeds and a budget; published results with names at their points."""
+
+import itertools
+
+import pytest
+
+from nes_lab.figures.published import published
+from nes_lab.figures.theme import method_style
+from nes_lab.figures.trade_off import TITLE_WIDTH, trade_off
+from tests.runs.test_settings import row
+
+
+def three_methods():
+    return [
+        row(routing, seed=seed, madds=madds, top1=80 + madds / 100 + seed)
+        for routing in (None, "tiled", "free")
+        for madds in (400, 700)
+        for seed in range(2)
+    ]
+
+
+def test_methods_at_one_cost_are_drawn_side_by_side_and_keep_their_cost():
+    traces = {trace.name: trace for trace in trade_off(three_methods()).data}
+    first = [traces[name].x[0] for name in ("dense", "tiled", "free")]
+    assert len(set(first)) == 3 and all(abs(x - 400) < 10 for x in first)
+    assert list(traces["tiled"].meta["x"]) == [400, 700]
+
+
+def test_seeds_are_dots_that_open_their_run():
+    traces = {trace.name: trace for trace in trade_off(three_methods()).data}
+    dots = traces["free, single runs"]
+    assert len(dots.y) == 4 and set(dots.customdata) == {"free-0", "free-1"}
+    assert dots.marker.color == traces["free"].marker.color == method_style("free").color
+
+
+def test_a_budget_hatches_what_costs_more_and_marks_the_best_below():
+    figure = trade_off(three_methods(), budget=500)
+    hatched = next(trace for trace in figure.data if trace.name == "over the budget")
+    assert hatched.fillpattern.shape == "/" and min(hatched.x) == 500
+    ring = next(trace for trace in figure.data if trace.name == "best within the budget")
+    assert ring.meta["x"][0] == 400
+    assert trade_off(three_methods(), budget=1).data[-1].name != "best within the budget"
+
+
+def test_a_wide_range_has_a_logarithmic_axis():
+    rows = [row(madds=10), row("tiled", madds=10), row(madds=1000)]
+    figure = trade_off(rows, budget=100)
+    assert figure.layout.xaxis.type == "log" and figure.layout.xaxis.range[0] < 1 < 3 < figure.layout.xaxis.range[1]
+    assert figure.layout.annotations[0].x == pytest.approx(2) and figure.layout.shapes[0].x0 == 100
+
+
+def test_titles_fit_a_phone():
+    rows = [*three_methods(), row(madds=None)]
+    text = trade_off(rows, budget=500).layout.title.subtitle.text
+    assert "1 run is left out" in text.replace("<br>", " ")
+    assert all(len(line) <= TITLE_WIDTH for line in text.split("<br>"))
+
+
+def test_published_names_stand_at_a_point_and_do_not_collide():
+    figure = published()
+    assert not figure.layout.showlegend
+    names = [[text for text in trace.text if text] for trace in figure.data]
+    assert all(texts == [trace.name] for texts, trace in zip(names, figure.data, strict=True))
+    boxes = [label_box(trace) for trace in figure.data]
+    assert not [pair for pair in itertools.combinations(boxes, 2) if overlap(*pair)]
+
+
+def label_box(trace):
+    """The box of a name in a plot of 230 x 290 pixels, as a browser draws it."""
+    import math
+
+    number = next(place for place, text in enumerate(trace.text) if text)
+    figure = published()
+    (left, right), (low, high) = figure.layout.xaxis.range, figure.layout.yaxis.range
+    x = (math.log10(trace.x[number]) - left) / (right - left) * 230
+    y = (trace.y[number] - low) / (high - low) * 290
+    vertical, horizontal = trace.textposition.split()
+    wide = 6 * len(trace.name)
+    x += {"right": 6, "left": -6 - wide, "center": -wide / 2}[horizontal]
+    y += {"middle": -6, "top": 6, "bottom": -18}[vertical]
+    return x, y, x + wide, y + 12
+
+
+def overlap(one, other):
+    return min(one[2], other[2]) > max(one[0], other[0]) and min(one[3], other[3]) > max(one[1], other[1])
