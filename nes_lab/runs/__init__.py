@@ -32,6 +32,7 @@
 ``short_curve``: read a short curve of a run's accuracy for a table.
 ``overview``: make a table of runs for people, and filter runs.
 ``flatten``: turn the nested configuration of a run into a flat list of fields.
+``settings``: average runs that differ only in their seed, and say which is best under a budget.
 ``query``: make a table of many runs, average over seeds, find the Pareto front, and compare configurations.
 ``compare``: tell whether a difference in accuracy is more than noise.
 """

@@ -266,7 +266,7 @@ def _finite(value: Any) -> float | None:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How much better the best setting is than another one, with a 95 % interval of the difference (Welch).
+    """Holds how much better the best setting is than another one, with a 95 % interval of the difference (Welch).
 
     Attributes:
         other: The other setting.
@@ -288,7 +288,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Which setting is best under a budget, in words and numbers.
+    """Says which setting is best under a budget, in words and numbers.
 
     Attributes:
         best: The best setting; None if no setting is within the budget.
@@ -436,7 +436,7 @@ def read_limit(text: str, cost: str = "madds") -> float | None:
     A share such as 60% is refused. The runs may have different dense networks, so a share would have no clear meaning.
 
     Raises:
-        BudgetError: If the text is no number, or is a share.
+        BudgetError: If the text is not a number, or is a share.
 
     Examples:
         >>> read_limit("1.2M"), read_limit("2.1 ms", "latency_ms"), read_limit("140 kB", "stored_bytes"), read_limit(" ")
