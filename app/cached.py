@@ -3,6 +3,7 @@
 Layers are cached. Runs are read again each time, because their files may change.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -17,7 +18,7 @@ from nes_lab.runs.layout import default_root
 from nes_lab.runs.short_curve import ShortCurve, short_curve
 from nes_lab.runs.store import RunStore
 
-__all__ = ["all_runs", "choose_run", "curve_at", "layers_at", "run_of", "run_title"]
+__all__ = ["all_runs", "choose_run", "curve_at", "layers_at", "run_of", "run_title", "starts_at"]
 
 
 def all_runs() -> list[RunInfo]:
@@ -58,6 +59,20 @@ def curve_at(root: str, run_id: str, mark: tuple[int, int]) -> ShortCurve:
     """
     del mark
     return short_curve(RunStore(root), run_id)
+
+
+@st.cache_data(max_entries=4000, show_spinner=False)
+def starts_at(root: str, run_id: str, step: int, attempt: int) -> dict[str, Any]:
+    """Return the starts (positions of patches) that a run saved at one training step, by layer name, without the epitomes.
+
+    Args:
+        root: Folder of all runs.
+        run_id: Id of the run.
+        step: The training step.
+        attempt: Number of times that the run was started. A resumed run may write a step again.
+    """
+    del attempt
+    return {name: replace(layer, epitome=None) for name, layer in open_run(run_id, root=root).snapshot(step).items()}
 
 
 def choose_run(runs: list[RunInfo], label: str = "Run") -> RunInfo:

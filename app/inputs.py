@@ -10,8 +10,17 @@ from pydantic.fields import FieldInfo
 from app.components.errors import show_error
 from nes_lab.config import ExperimentConfig, Section, knobs
 from nes_lab.import_spec import own_names
+from nes_lab.runs.flatten import flatten
 
-__all__ = ["BACKBONES", "field_input", "imports_allowed", "imports_refused", "in_address", "text_or_none"]
+__all__ = [
+    "BACKBONES",
+    "field_input",
+    "form_address",
+    "imports_allowed",
+    "imports_refused",
+    "in_address",
+    "text_or_none",
+]
 
 BACKBONES = (
     "small_mobilenetv2",
@@ -74,6 +83,27 @@ def in_address(name: str) -> dict[str, Any]:
         name: Name of the value in the address. It is also the widget's key.
     """
     return {"key": name, "bind": "query-params"}
+
+
+def form_address(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the part of an address that fills the form on the page Compress with the values of a configuration."""
+    given = flatten(config)
+    values = {
+        path: given.get(path) for path, knob in _DEFAULTS.items() if given.get(path, knob.default) != knob.default
+    }
+    if config.get("compression") is None:
+        values["dense"] = True
+    else:  # the form begins with a budget of its own
+        values |= {path: given.get(path) for path in ("compression.madds", "compression.routing")}
+    return {path: _address_text(value) for path, value in values.items()}
+
+
+def _address_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def imports_allowed() -> bool:

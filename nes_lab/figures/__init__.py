@@ -31,6 +31,8 @@ Figures of plans, fits and runs:
 ``fit_residuals``: draw how close fitted epitomes are to the weights.
 ``live_run``: draw the training curves of a run.
 ``compare_runs``: draw the curves of several runs over each other.
+``run_panels``: draw a run's loss, accuracy, moves of the starts, and speed as four figures, for the app.
+``start_moves``: sum up how far the starts of a run have moved.
 ``accuracy_vs_madds``: draw accuracy against multiply-adds of many runs.
 ``trade_off``: draw any cost against any result of many runs, with a front for each method.
 ``published``: draw published results in a panel of their own.

@@ -11,9 +11,77 @@ from typing import Any
 from nes_lab.progress_bar import event_text, seconds_left
 from nes_lab.runs.deciding_metric import deciding_metric
 from nes_lab.runs.info import RunInfo
-from nes_lab.text import format_seconds
+from nes_lab.text import format_bytes, format_number, format_seconds, format_share
 
-__all__ = ["progress_text", "queue_text"]
+__all__ = ["event_lines", "progress_text", "queue_text", "run_description"]
+
+
+def run_description(info: RunInfo) -> str:
+    """Describe a run in one line: its data, network, size, routing and seed. What is not known is left out.
+
+    Examples:
+        >>> run_description(RunInfo("a", config={"seed": 0}, summary={"madds": 225e6, "dense_madds": 300e6}))
+        '225 M MAdds (75.0% of dense) · dense · seed 0'
+    """
+    config, summary = info.config, info.summary
+    data, backbone = (config.get(name) or {} for name in ("data", "backbone"))
+    compression = config.get("compression") or {}
+    parts = [info.given.get("data") or data.get("name"), info.given.get("network") or backbone.get("name")]
+    if madds := summary.get("madds"):
+        share = f" ({format_share(madds, dense)} of dense)" if (dense := summary.get("dense_madds")) else ""
+        parts.append(f"{format_number(madds)} MAdds{share}")
+    elif budget := compression.get("madds"):
+        parts.append(f"budget {budget} MAdds")
+    parts.append(compression.get("routing") or summary.get("routing") or "dense")
+    parts.append(None if config.get("seed") is None else f"seed {config['seed']}")
+    return " · ".join(str(part) for part in (*parts, info.group) if part)
+
+
+def event_lines(
+    metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str, Any]] = (), most: int = 9
+) -> list[str]:
+    """Return the latest measurements, checkpoints and other events of a run as lines of text, oldest first.
+
+    Args:
+        metrics: Rows of the run's metrics, in the order of their steps.
+        events: Rows of the run's events.
+        most: Largest number of lines.
+
+    Examples:
+        >>> rows = [{"step": 20, "split": "val", "epoch": 2, "top1": 61.25, "time": 5.0}]
+        >>> event_lines(rows, [{"kind": "checkpoint", "step": 20, "bytes": 470_000, "time": 6.0}])
+        ['epoch 2 · validation top-1 61.25 % · best', 'step 20 · checkpoint saved, 470.0 kB']
+    """
+    events = list(events)
+    metric = deciding_metric(metrics, events)
+    best = metric.best(metrics)
+    lines = []
+    for row in metrics:
+        value, is_val = row.get(metric.name), row.get("split") == "val"
+        words = [f"epoch {row['epoch']}" if is_val and row.get("epoch") is not None else f"step {row['step']:,}"]
+        if is_val and isinstance(value, int | float):
+            words.append(f"validation {metric.title} {metric.text(value)}" + (" · best" if row is best else ""))
+        elif isinstance(row.get("loss"), int | float):
+            words.append(f"loss {row['loss']:.4g}")
+        lines.append((row.get("time") or 0.0, " · ".join(words)))
+    for event in events:
+        kind = str(event.get("kind"))
+        if kind in _EVENTS:
+            place = f"step {event['step']:,} · " if isinstance(event.get("step"), int) else ""
+            size = f", {format_bytes(event['bytes'])}" if isinstance(event.get("bytes"), int) else ""
+            lines.append((event.get("time") or 0.0, f"{place}{_EVENTS[kind]}{size}"))
+    return [text for _, text in sorted(lines, key=lambda line: line[0])[-most:]]
+
+
+_EVENTS = {
+    "start": "training process started",
+    "checkpoint": "checkpoint saved",
+    "finished": "finished",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "fit": "epitomes fitted",
+}
+"""Kinds of events that a reader of the lines wants to know -> their words."""
 
 
 def progress_text(info: RunInfo, metrics: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str, Any]] = ()) -> str:

@@ -31,6 +31,7 @@
 ``run_progress``: read epoch, loss, accuracy, speed and time left of a run.
 ``short_curve``: read a short curve of a run's accuracy for a table.
 ``overview``: make a table of runs for people, and filter runs.
+``result_rows``: give the results of a run names and units for people.
 ``flatten``: turn the nested configuration of a run into a flat list of fields.
 ``settings``: average runs that differ only in their seed, and say which is best under a budget.
 ``query``: make a table of many runs, average over seeds, find the Pareto front, and compare configurations.

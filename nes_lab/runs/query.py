@@ -19,7 +19,16 @@ from nes_lab.records.table import csv_text
 from nes_lab.runs.flatten import flatten
 from nes_lab.runs.info import RunInfo
 
-__all__ = ["COLUMNS", "RunTable", "config_difference", "group_rows", "pareto", "run_table", "nondominated"]
+__all__ = [
+    "COLUMNS",
+    "RunTable",
+    "config_difference",
+    "dense_reference",
+    "group_rows",
+    "pareto",
+    "run_table",
+    "nondominated",
+]
 
 SETTINGS = ("id", "label", "group", "dataset", "backbone", "width", "routing", "scope", "seed")
 RECIPE = ("epochs", "extended_from", "lr", "limit", "recipe", "setting")
@@ -216,6 +225,29 @@ def config_difference(infos: Sequence[RunInfo]) -> dict[str, list[Any]]:
     paths = list(dict.fromkeys(path for tree in flat for path in tree))
     columns = {path: [tree.get(path) for tree in flat] for path in paths}
     return {path: values for path, values in columns.items() if any(value != values[0] for value in values)}
+
+
+def dense_reference(info: RunInfo, infos: Iterable[RunInfo]) -> RunInfo | None:
+    """Return the dense run to compare a run with: the best finished one of the same group, data and backbone. None if there is none.
+
+    Examples:
+        >>> here = {"group": "g", "state": "finished"}
+        >>> dense = RunInfo("dense", summary={"top1": 90.0}, **here)
+        >>> dense_reference(RunInfo("a", config={"compression": {"madds": "60%"}}, **here), [dense]).id
+        'dense'
+    """
+    if not info.group or info.config.get("compression") is None:
+        return None
+    mine, best = _row(info), None
+    for other in infos:
+        top1 = _finite(other.summary.get("top1"))
+        if other.group != info.group or other.config.get("compression") or other.state != "finished" or top1 is None:
+            continue
+        theirs = _row(other)
+        same = all(mine[name] == theirs[name] for name in ("dataset", "backbone", "limit"))
+        if same and (best is None or top1 > best[0]):
+            best = (top1, other)
+    return None if best is None else best[1]
 
 
 def _extension(info: RunInfo) -> dict[str, str]:

@@ -21,9 +21,10 @@ def _plans() -> Mapping[str, Answerer]:
 
 
 def _jobs() -> Mapping[str, Answerer]:
+    from nes_lab.worker.exports import export_run
     from nes_lab.worker.plans import PlanDesk
 
-    return {"plan": PlanDesk().answer, "ping": _ping}
+    return {"plan": PlanDesk().answer, "export": export_run, "ping": _ping}
 
 
 def _ping(arguments: Mapping[str, Any], on_progress: OnProgress) -> str:

@@ -74,8 +74,12 @@ def open_page(name, **query):
 def words(at):
     """Everything a reader reads in the main part."""
     kinds = ("markdown", "info", "error", "caption", "text", "code", "title")
-    text = "\n".join(str(item.value) for kind in kinds for item in getattr(at, kind))
-    return re.sub(r"\\([^\w\s])", r"\1", text)  # without the escapes of Markdown
+    return plain("\n".join(str(item.value) for kind in kinds for item in getattr(at, kind)))
+
+
+def plain(text):
+    """A text without the escapes of Markdown."""
+    return re.sub(r"\\([^\w\s]|_)", r"\1", text)
 
 
 def figures(at):
@@ -219,7 +223,7 @@ def test_compress_launch_checks_the_configuration_and_opens_the_run(store, plann
     assert info.label == "<i>mine</i>"
     assert info.config["training"]["epochs"] == 3
     assert info.config["compression"]["madds"] == "60%"
-    assert at.title[0].value == "Run"
+    assert "<i>mine</i>" in words(at) and at.session_state["current-run"] == info.id
     assert at.query_params["run"] == info.id
 
 
@@ -519,3 +523,70 @@ def test_runs_opens_the_form_with_the_values_of_a_run(store, planner):
     at = open_page("runs", picked=write_run(store, routing=None))
     click(at, "Launch with changes")
     assert at.toggle(key="dense").value and not at.error
+
+
+def test_run_draws_four_panels_over_the_axis_in_the_address(store):
+    run_id = write_run(store, label="mine", group="g", routing="free", top1=80.0)
+    write_run(store, label="dense one", group="g", routing=None, top1=90.0)
+    at = open_page("run", run=run_id)
+    names = [figure["layout"]["title"]["text"] for figure in figures(at)]
+    assert names == ["Loss", "Top-1", "How far starts have moved", "Speed", "blocks.0"]
+    assert "dense: 90.00 %" in [trace["name"] for trace in figures(at)[1]["data"]]
+    at.button_group(key="across").set_value("epoch").run()
+    at.toggle(key="log").set_value(True).run()
+    loss = figures(at)[0]["layout"]
+    assert loss["xaxis"]["title"]["text"] == "epoch" and loss["yaxis"]["type"] == "log"
+
+
+def test_run_overlays_a_second_run_from_the_address(store):
+    other = write_run(store, label="other")
+    at = open_page("run", run=write_run(store, label="mine"), **{"with": other})
+    assert "other, training" in [trace["name"] for trace in figures(at)[0]["data"]]
+
+
+def test_run_shows_results_with_names_and_units(store):
+    at = open_page("run", run=write_run(store))
+    shown = dict(at.dataframe[0].value.values.tolist())
+    assert shown["Best top-1"] == "92.50 %" and shown["Time of one image, median"] == "1.5 ms"
+    assert "latency_ms" not in shown
+
+
+def test_run_tells_what_is_wrong_and_opens_the_form_with_the_values_of_a_failed_run(store):
+    at = open_page("run", run=write_run(store, state="failed", seed=7, label="my <run>"))
+    assert "The run failed: loss is NaN at step 60." in words(at)
+    link = next(item for item in at.get("page_link") if item.proto.label == "Edit and launch again")
+    assert "compression.madds=60%25" in link.proto.query_string and "seed=7" in link.proto.query_string
+
+
+def test_run_exports_the_network_of_a_finished_run(store, monkeypatch, tmp_path):
+    asked, made = [], tmp_path / "net.onnx"
+    made.write_bytes(b"net")
+
+    def answer(self, name, arguments, **options):
+        asked.append((self.kind, name, arguments))
+        return {"path": str(made), "text": "Checked: it is equal."}
+
+    monkeypatch.setattr(Worker, "ask", answer)
+    run_id = write_run(store)
+    at = open_page("run", run=run_id, view="Network")
+    next(button for button in at.button if button.label == "Export").click().run()
+    assert not at.exception and "Checked: it is equal." in plain(at.success[0].value)
+    ((kind, name, question),) = asked
+    assert (kind, name, question["run"], question["format"]) == ("jobs", "export", run_id, "onnx")
+    assert any("net.onnx" in plain(item.proto.label) for item in at.get("download_button"))
+
+
+@pytest.mark.parametrize("error", [Refusal("no checkpoint yet", "RunError"), WorkerError("it died", "details")])
+def test_run_explains_an_export_that_did_not_work(store, monkeypatch, error):
+    def refuse(self, *given, **options):
+        raise error
+
+    monkeypatch.setattr(Worker, "ask", refuse)
+    at = open_page("run", run=write_run(store), view="Network")
+    next(button for button in at.button if button.label == "Export").click().run()
+    assert str(error) in words(at) and not at.get("success")
+
+
+def test_run_has_nothing_to_export_before_the_end(store):
+    at = open_page("run", run=store.create({}, label="waiting"), view="Network")
+    assert "when the run has finished" in words(at)

@@ -1,0 +1,300 @@
+"""Draw the four panels of the app's page about one run: loss, accuracy, moves of the starts, and speed.
+
+Tests: tests/figures/test_run_panels.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import plotly.graph_objects as go
+
+from nes_lab.figures.grids import thin
+from nes_lab.figures.inputs import Rows
+from nes_lab.figures.start_moves import StartMoves
+from nes_lab.figures.theme import OKABE_ITO, new_figure, plain
+from nes_lab.runs.deciding_metric import deciding_metric
+from nes_lab.runs.info import RunInfo
+from nes_lab.text import shorten_middle
+
+__all__ = ["ACROSS", "Across", "RunCurves", "run_panels"]
+
+Across = Literal["step", "epoch", "time"]
+ACROSS: tuple[Across, ...] = ("step", "epoch", "time")
+"""What the horizontal axis of the panels can show."""
+
+SMOOTHING = 0.6
+"""Weight of the earlier values in a smoothed curve."""
+MOST_POINTS = 1000
+_HEIGHT = 300
+_OTHER = "#8A8A8A"
+_SECONDS = ((7200.0, 3600.0, "h"), (180.0, 60.0, "min"), (0.0, 1.0, "s"))
+
+
+@dataclass(frozen=True)
+class RunCurves:
+    """What the panels draw of one run.
+
+    Args:
+        info: The run.
+        metrics: Rows of the run's metrics, in the order of their steps.
+        events: Rows of the run's events. They say when the run was started, and which values of its metric are better.
+        moves: How far the starts have moved.
+    """
+
+    info: RunInfo
+    metrics: Rows = ()
+    events: Rows = ()
+    moves: StartMoves = field(default_factory=StartMoves)
+
+    @property
+    def name(self) -> str:
+        """Label of the run, or its id, shortened for a legend."""
+        return shorten_middle(self.info.label or self.info.id, 24)
+
+    def places(self, steps: Sequence[float], across: Across) -> np.ndarray:
+        """Return where training steps lie on the horizontal axis: the steps themselves, epochs, or seconds of training."""
+        if across == "epoch" and self.info.total:
+            epochs = (self.info.config.get("training") or {}).get("epochs") or 1
+            return np.asarray(steps, dtype=np.float64) * epochs / self.info.total
+        if across == "time":
+            known, seconds = self._clock()
+            return np.interp(steps, known, seconds) if len(known) > 1 else np.zeros(len(steps))
+        return np.asarray(steps, dtype=np.float64)
+
+    def _clock(self) -> tuple[list[float], list[float]]:
+        """Return the steps of the metrics, and the seconds of training until each. Pauses before a resume do not count."""
+        begins = {event.get("attempt"): event["time"] for event in self.events if event.get("kind") == "start"}
+        known, seconds = [0.0], [0.0]
+        attempt, offset = None, 0.0
+        for row in self.metrics:
+            if not isinstance(row.get("time"), int | float) or row["step"] < known[-1]:
+                continue
+            if row.get("attempt") != attempt:
+                attempt = row.get("attempt")
+                offset = seconds[-1] - begins.get(attempt, row["time"])
+            known.append(row["step"])
+            seconds.append(max(seconds[-1], row["time"] + offset))
+        return known, seconds
+
+
+def run_panels(
+    run: RunCurves,
+    other: RunCurves | None = None,
+    *,
+    across: Across = "step",
+    log_loss: bool = False,
+    smooth: bool = False,
+    dense: RunInfo | None = None,
+) -> dict[str, go.Figure]:
+    """Draw four figures of equal size about one run: ``loss``, ``metric``, ``starts`` and ``speed``.
+
+    Args:
+        run: The run.
+        other: A second run, drawn in gray.
+        across: What the horizontal axis shows: the training step, the epoch, or the time of training.
+        log_loss: Draw the loss on a logarithmic axis.
+        smooth: Draw the training curves smoothed, and the measured values pale behind them.
+        dense: A dense run to compare with. Its top-1 is a dotted line.
+
+    Examples:
+        >>> rows = [{"step": step, "split": "train", "loss": 2.3 / step} for step in range(1, 9)]
+        >>> list(run_panels(RunCurves(RunInfo("a"), rows)))
+        ['loss', 'metric', 'starts', 'speed']
+    """
+    metric = deciding_metric(run.metrics, run.events)
+    best = metric.best(run.metrics)
+    title = "Top-1" if metric.name == "top1" else metric.title
+    panel = _Panels(run, other, across, smooth)
+    loss = panel.new("Loss", "training and validation", f"{across}-{log_loss}")
+    accuracy = panel.new(
+        title, "no validation yet" if best is None else f"best {metric.text(best[metric.name])}{panel.at(best['step'])}"
+    )
+    for curves in panel.runs:
+        for split in ("train", "val"):
+            panel.curve(loss, curves, split, "loss")
+            panel.curve(accuracy, curves, split, metric.name)
+    if log_loss:
+        loss.update_yaxes(type="log", dtick=1 if _spans_decades(run, other) else "D1")
+    accuracy.update_yaxes(ticksuffix=" %" if metric.name == "top1" else "")
+    value = None if dense is None else dense.summary.get("top1")
+    if dense is not None and isinstance(value, int | float) and metric.name == "top1":
+        panel.level(accuracy, float(value), f"dense: {metric.text(value)}")
+    return {"loss": loss, "metric": accuracy, "starts": panel.starts(), "speed": panel.speed()}
+
+
+class _Panels:
+    """Draws the curves of one or two runs over one kind of horizontal axis."""
+
+    def __init__(self, run: RunCurves, other: RunCurves | None, across: Across, smooth: bool) -> None:
+        self.runs = [run] if other is None else [run, other]
+        self.across, self.smooth = across, smooth
+        ends = [run.places([row["step"] for row in run.metrics[-1:]] or [0], across)[0] for run in self.runs]
+        self.end = max(float(end) for end in ends)
+        _, self.unit, unit = next(size for size in _SECONDS if self.end >= size[0])
+        if across != "time":
+            self.unit = 1.0
+        titles: dict[Across, str] = {"step": "training step", "epoch": "epoch", "time": f"time of training ({unit})"}
+        self.title = titles[across]
+
+    def places(self, run: RunCurves, steps: Sequence[float]) -> np.ndarray:
+        return run.places(steps, self.across) / self.unit
+
+    def at(self, step: int) -> str:
+        """Return the words that say where a step of the first run lies."""
+        place = float(self.places(self.runs[0], [step])[0])
+        return {"step": f" at step {step:,}", "epoch": f" at epoch {place:.3g}", "time": ""}[self.across]
+
+    def new(self, title: str, subtitle: str, revision: str = "") -> go.Figure:
+        alt = f"{title} of the run over the {self.title}: {subtitle}."
+        figure = new_figure(
+            alt,
+            title={"text": plain(title), "subtitle": {"text": plain(subtitle)}, "font": {"size": 15}},
+            height=_HEIGHT,
+            margin={"l": 56, "r": 20, "t": 62, "b": 74},
+            legend={"y": -0.3, "font": {"size": 11}},
+            hovermode="x",
+        )
+        figure.update_layout(uirevision=revision or self.across)
+        figure.update_layout(meta={"alt": alt, "linked": f"run-{self.across}"})
+        figure.update_xaxes(title_text=self.title, title_font_size=12, rangemode="tozero", nticks=6)
+        figure.update_yaxes(nticks=6)
+        return figure
+
+    def curve(self, figure: go.Figure, run: RunCurves, split: str, key: str) -> None:
+        rows = [row for row in run.metrics if row.get("split") == split and _is_number(row.get(key))]
+        if not rows:
+            return
+        chosen = [rows[index] for index in thin(len(rows), MOST_POINTS)]
+        xs = self.places(run, [row["step"] for row in chosen])
+        ys = np.array([row[key] for row in chosen], dtype=np.float64)
+        name = {"train": "training", "val": "validation"}[split]
+        smoothed = self.smooth and split == "train" and len(ys) > 2
+        if smoothed:
+            self.line(figure, run, split, xs, ys, name, pale=True)
+            ys = _smoothed(ys)
+        self.line(figure, run, split, xs, ys, f"{name}, smoothed" if smoothed else name)
+
+    def line(
+        self,
+        figure: go.Figure,
+        run: RunCurves,
+        kind: str,
+        xs: np.ndarray,
+        ys: np.ndarray,
+        name: str,
+        pale: bool = False,
+        axis: str = "y",
+    ) -> None:
+        """Add a curve. The first run has colors, the second is gray. Curves of kind ``val`` are dashed, with markers."""
+        mine, second = run is self.runs[0], kind == "val"
+        shown = name if mine else f"{run.name}, {name}"
+        figure.add_scatter(
+            x=xs.astype(np.float32),
+            y=ys.astype(np.float32),
+            mode="lines+markers" if (second or len(xs) < 3) and not pale else "lines",
+            line={
+                "color": (OKABE_ITO[1] if second else OKABE_ITO[0]) if mine else _OTHER,
+                "width": 1 if pale else 2,
+                "dash": "dash" if second else "solid",
+            },
+            marker={"size": 6, "symbol": "square" if second else "circle"},
+            opacity=0.35 if pale else 1,
+            name=plain(shown),
+            showlegend=not pale,
+            hoverinfo="skip" if pale else None,
+            hovertemplate=None if pale else f"{plain(shown)}: %{{y:.4g}}<extra></extra>",
+            yaxis=axis,
+        )
+
+    def level(self, figure: go.Figure, value: float, name: str) -> None:
+        figure.add_scatter(
+            x=[0, self.end / self.unit],
+            y=[value, value],
+            mode="lines",
+            line={"color": OKABE_ITO[2], "dash": "dot", "width": 2},
+            name=name,
+            hoverinfo="skip",
+        )
+
+    def starts(self) -> go.Figure:
+        run = self.runs[0]
+        moves = run.moves
+        empty = _no_moves(run.info, moves)
+        subtitle = empty or f"cells since the first step, {moves.starts:,} starts"
+        figure = self.new("How far starts have moved", subtitle)
+        for curves in self.runs:
+            rows = curves.moves.moves
+            xs = self.places(curves, [step for step, _, _ in rows])
+            if rows and (curves.moves.can_move or not empty):
+                self.line(figure, curves, "train", xs, np.array([median for _, median, _ in rows]), "median")
+                self.line(figure, curves, "val", xs, np.array([largest for _, _, largest in rows]), "largest")
+        figure.update_yaxes(rangemode="tozero")
+        if not figure.data:
+            figure.update_xaxes(visible=False)
+            figure.update_yaxes(visible=False)
+        return figure
+
+    def speed(self) -> go.Figure:
+        figure = self.new("Speed", "images per second · learning rate (right)")
+        figure.update_layout(
+            yaxis2={
+                "overlaying": "y",
+                "side": "right",
+                "showgrid": False,
+                "nticks": 4,
+                "rangemode": "tozero",
+                "tickformat": ".2g",
+            },
+            margin_r=56,
+        )
+        for curves in self.runs:
+            rows = [row for row in curves.metrics if row.get("split") == "train"]
+            rows = [rows[index] for index in thin(len(rows), MOST_POINTS)]
+            for key, name in (("images_per_s", "images/s"), ("lr", "learning rate")):
+                known = [row for row in rows if _is_number(row.get(key))]
+                if known and (key != "lr" or curves is self.runs[0]):
+                    xs = self.places(curves, [row["step"] for row in known])
+                    values = np.array([row[key] for row in known])
+                    self.line(figure, curves, key, xs, values, name, axis="y2" if key == "lr" else "y")
+        figure.update_traces(line={"color": OKABE_ITO[4], "dash": "dot"}, selector={"yaxis": "y2"})
+        figure.update_yaxes(rangemode="tozero")
+        return figure
+
+
+def _no_moves(info: RunInfo, moves: StartMoves) -> str:
+    """Return a sentence that says why there are no moves to draw; empty if there are some."""
+    if info.config.get("compression") is None and not moves.starts:
+        return "The network is dense: it has no starts."
+    if not moves.moves:
+        return "No snapshot has been saved yet."
+    return "" if moves.can_move else "This routing fixes the starts: they do not move."
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """Return the exponential moving average of a curve. The first values are not pulled towards zero.
+
+    Examples:
+        >>> _smoothed(np.array([1.0, 1.0])).tolist()
+        [1.0, 1.0]
+    """
+    total, weight, result = 0.0, 0.0, []
+    for value in values:
+        total = SMOOTHING * total + (1 - SMOOTHING) * value
+        weight = SMOOTHING * weight + (1 - SMOOTHING)
+        result.append(total / weight)
+    return np.array(result)
+
+
+def _spans_decades(*runs: RunCurves | None) -> bool:
+    """Return True if the losses span more than a factor of 100. The axis then has one label per power of ten."""
+    losses: list[Mapping[str, Any]] = [row for run in runs if run is not None for row in run.metrics]
+    values = [row["loss"] for row in losses if _is_number(row.get("loss")) and row["loss"] > 0]
+    return bool(values) and max(values) > 100 * min(values)

@@ -1,0 +1,99 @@
+"""Answer the question for a file with the network of a run.
+
+Tests: tests/worker/test_exports.py.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nes_lab.errors import ExportError
+from nes_lab.experiment.open_runs import open_run
+from nes_lab.export.report import ExportReport
+from nes_lab.progress_bar import OnProgress
+from nes_lab.text import format_bytes, format_ms
+
+__all__ = ["export_run"]
+
+FOLDER = "exports"
+"""Name of the folder inside a run's folder that holds what was exported."""
+_ENDINGS = {"onnx": ".onnx", "torch": ".pt2", "folder": ""}
+
+
+def export_run(question: Mapping[str, Any], on_progress: OnProgress | None = None) -> dict[str, Any]:
+    """Export the network of a run into the run's folder, check the file, and return what was written as data for JSON.
+
+    Args:
+        question: ``root`` and ``run`` (the folder of all runs, and the id), ``which`` as in :meth:`nes_lab.Run.network`, ``format``
+            (``"onnx"``, ``"torch"`` or ``"folder"``) and ``form`` (``"materialized"`` or ``"factored"``).
+        on_progress: Called before each part of the work. An error that it raises ends the work.
+
+    Returns:
+        ``path`` of the file, ``text`` with its size and how it was checked. A folder is packed into a zip file.
+
+    Raises:
+        NesLabError: If the run has no checkpoint, or the file does not compute what the network computes.
+    """
+    run = open_run(str(question["run"]), root=question["root"])
+    which, kind = question["which"], question["format"]
+    folder = run.folder / FOLDER
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"{folder} cannot be made: {error.strerror or error}") from error
+    words = [run.id, *str(which).split()] + ([question["form"]] if kind != "folder" else [])
+    target = folder / ("-".join(words) + _ENDINGS[kind])
+    _tell(on_progress, "export", 0)
+    if kind == "folder":
+        return {"path": str(_packed(run, which, target)), "text": _folder_text(target)}
+    report = run.export(target, which=which, format=kind, form=question["form"])
+    assert isinstance(report, ExportReport)  # other formats than a folder give one
+    _tell(on_progress, "export", 1)
+    return {"path": str(target), "text": _report_text(report)}
+
+
+def _tell(on_progress: OnProgress | None, phase: str, done: int) -> None:
+    if on_progress is not None:
+        on_progress({"phase": phase, "done": done, "total": 1, "label": ""})
+
+
+def _packed(run: Any, which: str, target: Path) -> Path:
+    """Save the network in a folder, pack the folder into a zip file, and return the path of this file."""
+    shutil.rmtree(target, ignore_errors=True)
+    run.export(target, which=which, format="folder")
+    packed = shutil.make_archive(str(target), "zip", target)
+    shutil.rmtree(target)
+    return Path(packed)
+
+
+def _folder_text(target: Path) -> str:
+    size = format_bytes(Path(f"{target}.zip").stat().st_size)
+    return f"The folder is {size} as a zip file. Unpack it, and load it with nes_lab.from_pretrained(folder)."
+
+
+def _report_text(report: ExportReport) -> str:
+    """Return what an export wrote and how it was checked, in sentences.
+
+    Examples:
+        >>> _report_text(ExportReport("a.onnx", "onnx", "factored", 2048, 500, None))
+        'The file has 2.0 kB and 500 params. Its outputs were not compared with those of PyTorch.'
+    """
+    madds = "" if report.madds is None else f"; one image needs {report.madds:,} MAdds"
+    told = [f"The file has {format_bytes(report.file_bytes)} and {report.params:,} params{madds}."]
+    if report.relative_difference is None or report.tolerance is None:
+        told.append("Its outputs were not compared with those of PyTorch.")
+    else:
+        batches = ", ".join(map(str, report.batches))
+        told.append(
+            f"Checked: it was run with batches of {batches}, and its outputs differ from those of PyTorch by at most "
+            f"{report.relative_difference:.1e} of the largest output; {report.tolerance:.0e} is allowed."
+        )
+    if report.exported_ms is not None and report.torch_ms is not None:
+        told.append(
+            f"One call takes {format_ms(report.exported_ms)}, with PyTorch {format_ms(report.torch_ms)} "
+            f"({report.threads} thread{'' if report.threads == 1 else 's'})."
+        )
+    return " ".join(told)
