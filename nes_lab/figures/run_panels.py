@@ -36,7 +36,7 @@ _SECONDS = ((7200.0, 3600.0, "h"), (180.0, 60.0, "min"), (0.0, 1.0, "s"))
 
 @dataclass(frozen=True)
 class RunCurves:
-    """What the panels draw of one run.
+    """Holds what the panels draw of one run.
 
     Args:
         info: The run.
@@ -131,7 +131,8 @@ class _Panels:
 
     def __init__(self, run: RunCurves, other: RunCurves | None, across: Across, smooth: bool) -> None:
         self.runs = [run] if other is None else [run, other]
-        self.across, self.smooth = across, smooth
+        self.across: Across = across
+        self.smooth = smooth
         ends = [run.places([row["step"] for row in run.metrics[-1:]] or [0], across)[0] for run in self.runs]
         self.end = max(float(end) for end in ends)
         _, self.unit, unit = next(size for size in _SECONDS if self.end >= size[0])

@@ -21,7 +21,7 @@ __all__ = ["StartMoves", "start_moves"]
 
 @dataclass(frozen=True)
 class StartMoves:
-    """How far the starts of all layers of a run have moved since the first snapshot.
+    """Holds how far the starts of all layers of a run have moved since the first snapshot.
 
     Attributes:
         moves: For each step with a snapshot: the step, the median move and the largest move, both in cells.
