@@ -9,8 +9,8 @@ from pydantic.fields import FieldInfo
 
 from app.components.errors import show_error
 from nes_lab.config import ExperimentConfig, Section, knobs
+from nes_lab.config.changed import changed_fields
 from nes_lab.import_spec import own_names
-from nes_lab.runs.flatten import flatten
 
 __all__ = [
     "BACKBONES",
@@ -87,23 +87,12 @@ def in_address(name: str) -> dict[str, Any]:
 
 def form_address(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the part of an address that fills the form on the page Compress with the values of a configuration."""
-    given = flatten(config)
-    values = {
-        path: given.get(path) for path, knob in _DEFAULTS.items() if given.get(path, knob.default) != knob.default
-    }
-    if config.get("compression") is None:
-        values["dense"] = True
-    else:  # the form begins with a budget of its own
-        values |= {path: given.get(path) for path in ("compression.madds", "compression.routing")}
-    return {path: _address_text(value) for path, value in values.items()}
-
-
-def _address_text(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)
+    fields = changed_fields(config)
+    compression = config.get("compression")
+    if compression is None:
+        return fields | {"dense": "true"}
+    # the form begins with a budget and a routing of its own
+    return fields | {f"compression.{name}": str(compression.get(name) or "") for name in ("madds", "routing")}
 
 
 def imports_allowed() -> bool:

@@ -10,7 +10,7 @@ import streamlit as st
 from app.cached import all_runs, choose_run, layers_at, run_of, run_title, starts_at
 from app.components.errors import guarded, plain_text, show_error
 from app.components.plot import plot
-from app.components.tables import run_list, shapes_table
+from app.components.tables import shapes_table
 from app.inputs import form_address, imports_refused, in_address
 from app.workers import ask_worker
 from nes_lab.errors import NesLabError, RunError
@@ -361,9 +361,3 @@ else:
         st.json(run.config, expanded=2)
     else:
         show_training(run, runs, other)
-    with st.expander(f"All runs ({len(runs)})"):
-        clicked = run_list(runs, key="all-runs")
-        if clicked and clicked != st.session_state.get("clicked-run"):
-            st.session_state["clicked-run"] = clicked
-            st.query_params["run"] = clicked
-            st.rerun()

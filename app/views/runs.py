@@ -9,8 +9,7 @@ from app.cached import all_runs, curve_at, run_of, run_title
 from app.components.errors import guarded, show_error
 from app.components.plot import plot
 from app.components.tables import grid_column, show
-from app.inputs import imports_refused, in_address
-from nes_lab.config import changed_fields
+from app.inputs import form_address, imports_refused, in_address
 from nes_lab.errors import NesLabError
 from nes_lab.figures.compare_runs import compare_runs
 from nes_lab.progress_bar import seconds_left
@@ -196,12 +195,7 @@ def ask_delete(runs: Sequence[RunInfo]) -> None:
 
 def open_form(info: RunInfo) -> None:
     """Open the Compress page with the settings of a run."""
-    fields = changed_fields(info.config)
-    if info.config.get("compression") is None:
-        fields["dense"] = "true"
-    elif not fields.get("compression.madds"):
-        fields["compression.madds"] = ""  # the form has a budget by default
-    st.switch_page("views/compress.py", query_params=fields)
+    st.switch_page("views/compress.py", query_params=form_address(info.config))
 
 
 def compare(runs: Sequence[RunInfo]) -> None:
