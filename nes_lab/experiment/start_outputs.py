@@ -21,6 +21,8 @@ __all__ = ["with_outputs_for"]
 def with_outputs_for(data: DatasetSpec, network: nn.Module, name: str, *, new_head: bool, seed: int) -> nn.Module:
     """Return the network with as many outputs as the data has classes.
 
+    It may have more of them if the classes were only counted from the targets.
+
     Args:
         data: The data of the run.
         network: The network from which the run starts; it does not change.
@@ -43,6 +45,8 @@ def with_outputs_for(data: DatasetSpec, network: nn.Module, name: str, *, new_he
         return network
     if outputs.shape[1] == data.num_classes:
         return network
+    if data.counted_classes and outputs.shape[1] > data.num_classes and not new_head:
+        return network  # a class without an example may be meant; the training warns
     differ = f"{about} has {outputs.shape[1]:,} outputs, and the data {data.name} has {data.num_classes:,} classes"
     if not new_head:
         raise OptionError(f"{differ}; backbone.new_head=true gives it a new classifier")

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nes_lab.cost.probe import in_mode
 from nes_lab.errors import OptionError
@@ -109,6 +110,8 @@ class Objective:
         """
         if self.task.own_loss is None:
             self.head.check(logits, self._largest)
+        if self._mixing is not None and (unseen := logits.shape[1] - labels.shape[1]) > 0:
+            labels = functional.pad(labels, (0, unseen))  # classes without an example among the targets
         label_loss = (self._loss if self._mixing is None else self._mixed_label_loss)(logits, labels)
         if self.teacher is None:
             return label_loss

@@ -54,6 +54,16 @@ def test_head_may_have_more_outputs_than_counted_classes_with_a_warning():
     assert any("12 outputs" in note for note in report.notes)
 
 
+def test_a_run_may_have_more_outputs_than_counted_classes_also_with_mixed_labels(tmp_path):
+    """The training data in memory may have no example of the last classes."""
+    config = {"data": {"batch_size": 16}, "training": {"epochs": 1, "warmup_epochs": 0, "mixup": 0.2, "threads": 1}}
+    with pytest.warns(UserWarning, match="10 outputs, but the data has 8 classes among its targets"):
+        run = nes_lab.train(config, network=net(10), data=(pairs(8), pairs(8)), root=tmp_path, progress=False)
+    assert run.state == "finished" and "10 outputs" in run.summary["note"]
+    with pytest.raises(OptionError, match="has 5 outputs, and the data own has 8 classes"):
+        nes_lab.train(config, network=net(5), data=(pairs(8), pairs(8)), root=tmp_path, progress=False)
+
+
 def test_head_is_too_small_for_a_class_that_nobody_announced():
     """Loaders do not say how many classes they have; a GPU would end in a failed assertion."""
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*pairs()), batch_size=16)
