@@ -72,11 +72,11 @@ class DenseExchange(nn.Module, ABC):
         check_choice("initial_weights", initial_weights, get_args(EpitomeInit))
         if initial_weights == "none" or weight.is_meta or self.epitome.is_meta:
             return self
-        if not bool(weight.isfinite().all()):
-            raise OptionError("weight holds NaN or infinity; an epitome cannot be made from it")
         make = fit_epitome if initial_weights == "fit" else copy_epitome
-        self.scale = None
         with torch.inference_mode(False), torch.no_grad():
+            if not bool(weight.isfinite().all()):
+                raise OptionError("weight holds NaN or infinity; an epitome cannot be made from it")
+            self.scale = None
             self.epitome.copy_(make(self.routing_map(), weight))
             if self.bias is not None and bias is not None:
                 self.bias.copy_(bias)

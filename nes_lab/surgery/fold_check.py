@@ -89,7 +89,7 @@ def _trial(model: nn.Module, example_input: Any) -> tuple[nn.Module, Any, list[T
 
 
 def _outputs(model: nn.Module, example_input: Any) -> list[Tensor]:
-    with evaluating(model, example_input), torch.inference_mode(False):
+    with evaluating(model, example_input), torch.inference_mode(False), torch.no_grad():
         outputs = run_example(model, example_input)
         return [t.detach().clone() for t in tree_leaves(outputs) if isinstance(t, Tensor)]
 

@@ -87,7 +87,7 @@ def replace_layers(
             layer.routing = FrozenStarts(layer.routing, snap=True).train(layer.training)
         return layer
 
-    with _keep_random_state(), torch.inference_mode(False):
+    with _keep_random_state(), torch.inference_mode(False), torch.no_grad():
         torch.manual_seed(0 if generator is None else generator.initial_seed())
         return mark_for_transformers_(_tie_epitomes(copy_with_replacements(model, replacement), plan))
 

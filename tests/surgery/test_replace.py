@@ -145,6 +145,20 @@ def test_weights_that_are_no_numbers_and_wrong_arguments():
         nes_lab.compress(model, plan)
 
 
+def test_a_model_made_in_inference_mode_is_compressed_and_fitted_as_elsewhere():
+    options = {"example_input": torch.randn(4, 32), "strategy": "sensitivity"}
+    with torch.inference_mode():
+        model = nn.Sequential(nn.Linear(32, 32), nn.BatchNorm1d(32))
+        small = nes_lab.compress(model, params="60%", **options)
+        fitted, _ = nes_lab.fit(model, small.nes_lab_plan, calibration=[options["example_input"]])
+        nes_lab.fuse(model, options["example_input"])
+    elsewhere = nes_lab.compress(copy.deepcopy(model), params="60%", **options)
+    assert torch.equal(small[0].epitome, elsewhere[0].epitome)
+    for network in (small, fitted):  # they can be trained
+        network(options["example_input"]).sum().backward()
+        assert network[0].epitome.grad is not None
+
+
 def test_materialize_leaves_the_random_state_alone():
     model = nn.Sequential(EpitomeConv2d(4, 8, 3, epitome_shape=(4, 4, 3, 3)), EpitomeLinear(4, 8, epitome_shape=(4, 4)))
     before = torch.get_rng_state()

@@ -54,7 +54,7 @@ def measure_point(
     rule = rule_starts(plan.geometry, plan.routing, plan.seed)
     starts = tuple(None if s is None else torch.from_numpy(s).to(weight.device) for s in rule)
     routing_map = RoutingMap(plan.geometry, starts, plan.routing)
-    with torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad():
         row_scales = None if norms is None else bool(norms.get(layer.name))
         fitted = _fit(routing_map, weight, plan.routing, row_scales)
         residual = relative_residual(fitted.routing_map, weight, fitted.epitome, row_scale=fitted.row_scale)
