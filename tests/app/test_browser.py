@@ -146,6 +146,35 @@ def test_pages_from_no_runs_through_a_training_to_the_trade_off(app):
     assert store.get(info.id).state == "finished"
 
 
+@pytest.mark.slow
+def test_a_point_of_the_trade_off_opens_its_run_and_the_budget_stays(app):
+    url, store = app
+    dense = write_run(store, label="dense", routing=None, madds=2_000_000, top1=95.0)
+    for seed in range(2):
+        write_run(store, label="tiled", routing="tiled", seed=seed, top1=90.0 + seed)
+    place = """node => {
+        const trace = node.data.find((each) => each.name === "dense"), layout = node._fullLayout;
+        const box = node.getBoundingClientRect(), size = layout._size;
+        return [box.x + size.l + layout.xaxis.d2p(trace.x[0]), box.y + size.t + layout.yaxis.d2p(trace.y[0])];
+    }"""
+    with browse(width=1300) as (page, faults):
+        page.goto(f"{url}/trade_off?budget-madds=1M&up=top-5")
+        settle(page)
+        plot = page.locator(".nes-plot[data-drawn]").first
+        plot.wait_for()
+        page.wait_for_timeout(1000)  # the columns settle
+        x, y = plot.evaluate(place)
+        page.mouse.move(x, y)
+        page.wait_for_timeout(300)  # plotly knows the hovered point
+        page.mouse.click(x, y)
+        page.wait_for_url(f"**/run?run={dense}")
+        page.get_by_test_id("stSidebarNavItems").get_by_role("link", name="Trade-off").click()
+        page.get_by_role("heading", name="Trade-off").wait_for()
+        page.wait_for_url("**budget-madds=1M**")
+        assert page.get_by_label("Budget (MAdds)", exact=True).input_value() == "1M" and "up=top-5" in page.url
+        assert not faults
+
+
 def test_requests_with_a_foreign_host_are_refused(app):
     url, _ = app
     for path in ("/", "/_stcore/health", "/compress"):
