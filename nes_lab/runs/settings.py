@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -244,19 +245,19 @@ def _names(rows: Sequence[Mapping[str, Any]], costs: Sequence[str]) -> list[str]
 
     Where this is not enough, the number of params is added, then a hash of the configuration.
     """
+    differing = {}
+    for method in {method_of(row) for row in rows}:
+        same = [row for row in rows if method_of(row) == method]
+        differing[method] = [(key, form) for key, form in _DIFFERENCES if len({str(row.get(key)) for row in same}) > 1]
     named = []
     for row, cost in zip(rows, costs, strict=True):
-        same = [other for other in rows if method_of(other) == method_of(row)]
-        differing = [(key, form) for key, form in _DIFFERENCES if len({str(other.get(key)) for other in same}) > 1]
-        words = [form.format(row[key]) for key, form in differing if row.get(key) is not None]
+        words = [form.format(row[key]) for key, form in differing[method_of(row)] if row.get(key) is not None]
         name = " ".join((method_of(row), *words, f"at {cost}"))
         named.append(
             (name, f"{name}, {COSTS['params'].text(row.get('params'))}", f"{name}, setting {row.get('setting')}")
         )
-    columns = list(zip(*named, strict=True))
-    return [
-        next((n for n, each in zip(names, columns, strict=True) if each.count(n) == 1), names[-1]) for names in named
-    ]
+    counts = [Counter(column) for column in zip(*named, strict=True)]
+    return [next((n for n, count in zip(names, counts, strict=True) if count[n] == 1), names[-1]) for names in named]
 
 
 def _finite(value: Any) -> float | None:
