@@ -13,7 +13,7 @@ from app.components.plot import plot
 from app.components.tables import reasons_table, shapes_table
 from app.inputs import BACKBONES, field_input, imports_allowed, imports_refused, in_address, text_or_none
 from app.workers import ask_worker
-from nes_lab.config import load_config
+from nes_lab.config import knobs, load_config
 from nes_lab.errors import NesLabError
 from nes_lab.experiment.train import train
 from nes_lab.figures.layer_bars import layer_bars
@@ -262,6 +262,45 @@ def ask_training(snap: bool) -> tuple[dict[str, Any], dict[str, Any], int, str]:
     return {"epochs": epochs, "lr": lr} | rounding, {"batch_size": batch_size}, seed, label
 
 
+def add_fields_of_address(config: dict[str, Any]) -> dict[str, str]:
+    """Add to a configuration the fields that the page's address sets and that the form does not show.
+
+    The page Runs opens this page with the settings of a run, also those that are rarely changed.
+
+    Args:
+        config: The configuration that the form describes. It gets the fields.
+
+    Returns:
+        The added fields: dotted path and value.
+    """
+    sections = {name: section for name, section in config.items() if isinstance(section, dict)}
+    paths = [knob.path.rpartition(".") for knob in knobs() if knob.path in st.query_params]
+    hidden = [(name, field) for name, _, field in paths if name in sections and field not in sections[name]]
+    added = {f"{name}.{field}": st.query_params[f"{name}.{field}"] for name, field in hidden}
+    try:
+        checked = load_config({"compression": {"madds": "60%"}}, added).to_dict()  # the budget is checked with the plan
+    except NesLabError as error:
+        show_error(str(error))
+        return {}
+    for name, field in hidden:
+        sections[name][field] = checked[name][field]
+    return added
+
+
+def show_added(fields: dict[str, str]) -> None:
+    """List the settings that the page's address adds to the form, with a button that drops them."""
+    st.caption("Also set, as in the run that was opened here:")
+    st.text("\n".join(f"{path}: {text or '–'}" for path, text in fields.items()))
+    st.button("Drop these settings", icon=":material/close:", on_click=drop, args=(list(fields),))
+
+
+def drop(fields: list[str]) -> None:
+    """Take fields out of the page's address."""
+    for path in fields:
+        if path in st.query_params:
+            del st.query_params[path]
+
+
 def start(config: dict[str, Any]) -> str | None:
     """Check the configuration, and start a training run with it. Return the run's id, or None if an error was shown."""
     try:
@@ -281,13 +320,6 @@ with form:
     backbone, data, facts = ask_network()
     budget = ask_budget()
     training, loading, seed, label = ask_training(snap=bool(budget and budget["snap"]))
-with middle:
-    st.subheader("Plan")
-    if budget is None:
-        planned = None
-        st.info("The dense network is trained, so there is nothing to plan.", icon=":material/info:")
-    else:
-        planned = show_plan(backbone, budget, facts)
 config = {
     "label": label,
     "seed": seed,
@@ -296,6 +328,17 @@ config = {
     "compression": budget,
     "training": training,
 }
+added = add_fields_of_address(config)
+if added:
+    with form:
+        show_added(added)
+with middle:
+    st.subheader("Plan")
+    if budget is None:
+        planned = None
+        st.info("The dense network is trained, so there is nothing to plan.", icon=":material/info:")
+    else:
+        planned = show_plan(backbone, budget, facts)
 launches = st.session_state.setdefault("launches", 0)
 with right, st.container(border=True, key="launch-card"):
     if planned is not None:

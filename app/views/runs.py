@@ -22,12 +22,14 @@ from nes_lab.runs.overview import filter_runs, filter_values, overview
 from nes_lab.runs.query import config_difference
 from nes_lab.runs.relabel import relabel
 from nes_lab.runs.short_curve import curve_mark
+from nes_lab.runs.states import STATES
 from nes_lab.runs.store import RunStore
 from nes_lab.text import format_bytes, format_value
 
 MOST_ROWS, MOST_COMPARED = 200, 12
+COLORS = {"waiting": "gray", "working": "blue", "warning": "orange", "good": "green", "bad": "red"}
 PICKED, DRAWN, DELETED, PROBLEM = "picked", "runs-drawn", "runs-deleted", "runs-problem"
-RESULTS = ("label", "state", "top1", "madds", "params", "latency_ms", "routing", "budget", "duration", "id")
+RESULTS = ("label", "top1", "madds", "params", "latency_ms", "routing", "budget", "duration", "id")
 
 
 def ask_filters(runs: Sequence[RunInfo]) -> list[RunInfo]:
@@ -52,13 +54,18 @@ def ask_filters(runs: Sequence[RunInfo]) -> list[RunInfo]:
 
 def picked() -> list[str]:
     """Return the ids of the runs that the user has selected. The address of the page has them."""
-    listed = st.query_params.get(PICKED)
+    listed = st.query_params.get(PICKED, st.session_state.get(PICKED))
     return [name for name in listed.split(",") if name] if listed else []
+
+
+def remember(run_ids: Sequence[str]) -> None:
+    """Keep the ids of the selected runs in the address, and for the time when the user comes back to this page."""
+    st.query_params[PICKED] = st.session_state[PICKED] = ",".join(run_ids)
 
 
 def pick(run_ids: Sequence[str]) -> None:
     """Select these runs, and draw the table again."""
-    st.query_params.from_dict(st.query_params.to_dict() | {PICKED: ",".join(run_ids)})
+    remember(run_ids)
     st.session_state.pop(DRAWN, None)
 
 
@@ -79,7 +86,7 @@ def run_table(runs: Sequence[RunInfo]) -> None:
     if drawn is None or drawn["layout"] != layout:
         number = st.session_state["runs-grids"] = st.session_state.get("runs-grids", 0) + 1
         drawn = st.session_state[DRAWN] = {"layout": layout, "chosen": chosen, "key": f"runs-table-{number}"}
-    rows = [{PICKED: row["id"] in drawn["chosen"]} | row for row in table.grid()]
+    rows = [{PICKED: row["id"] in drawn["chosen"]} | row | {"state": [row["state"]]} for row in table.grid()]
     st.data_editor(
         rows,
         key=drawn["key"],
@@ -101,7 +108,10 @@ def grid_columns(shown: Sequence[Column]) -> dict[str, Any]:
         config[name]["width"] = 90
     box = st.column_config.CheckboxColumn("", help="Select runs to compare or change them.", pinned=True, width=36)
     label = st.column_config.TextColumn("label", help="Double-click to change it.", pinned=True, max_chars=200)
-    return {PICKED: box} | config | {"label": label}
+    states = st.column_config.MultiselectColumn(
+        "state", options=list(STATES), color=[COLORS[state.tone] for state in STATES.values()], width=90
+    )
+    return {PICKED: box} | config | {"label": label, "state": states}
 
 
 def take_edits(key: str, run_ids: Sequence[str]) -> None:
@@ -121,7 +131,7 @@ def take_edits(key: str, run_ids: Sequence[str]) -> None:
                 relabel(store, run_id, edits["label"] or "")
             except NesLabError as error:
                 st.session_state[PROBLEM] = str(error)
-    st.query_params[PICKED] = ",".join(chosen)
+    remember(chosen)
 
 
 def for_each(runs: Sequence[RunInfo], do: Callable[[str], object]) -> list[str]:
@@ -263,9 +273,13 @@ def show_bin() -> None:
 
 
 @guarded
-def body() -> None:
-    """Draw all of the page that changes while runs train."""
-    runs = all_runs()
+def body(just_read: list[list[RunInfo]]) -> None:
+    """Draw all of the page that changes while runs train.
+
+    Args:
+        just_read: The runs, if the page has read them at this moment. They are taken out of the list.
+    """
+    runs = just_read.pop() if just_read else all_runs()
     if problem := st.session_state.pop(PROBLEM, None):
         show_error(problem)
     show_undo()
@@ -302,4 +316,4 @@ if not listed:
     show_bin()
 else:
     busy = any(info.is_active or info.state == "queued" for info in listed)
-    st.fragment(body, run_every=5 if busy else None)()
+    st.fragment(body, run_every=5 if busy else None)([listed])

@@ -18,7 +18,14 @@ from tests.app.browser import browse, serve, settle
 from tests.figures.samples import write_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
-PAGES = {"": "NES Lab", "compress": "Compress", "run": "Run", "epitomes": "Epitomes", "trade_off": "Trade-off"}
+PAGES = {
+    "": "NES Lab",
+    "compress": "Compress",
+    "runs": "Runs",
+    "run": "Run",
+    "epitomes": "Epitomes",
+    "trade_off": "Trade-off",
+}
 DRAWN = (".js-plotly-plot .main-svg", ".nes-explorer[data-drawn]")  # a figure, and the explorer
 TRAINING_SECONDS = 240  # one epoch of digits takes a few seconds; two cores may be busy with other tests
 

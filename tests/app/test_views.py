@@ -520,6 +520,18 @@ def test_runs_opens_the_form_with_the_values_of_a_run(store, planner):
     assert "madds" not in planner.compression and planner.questions[-1]["backbone"]["width"] == 0.5
     assert at.number_input(key="training.epochs").value == 3
 
+    rare = {"compression": {"madds": "60%", "reach": 0.5}, "training": {"starts_lr_scale": 7.0}}
+    at = open_page("runs", picked=store.create(load_config(rare).to_dict()))
+    click(at, "Launch with changes")  # the form has no field for these two
+    assert planner.compression["reach"] == 0.5 and "training.starts_lr_scale: 7.0" in words(at)
+    assert "starts_lr_scale: 7.0" in next(code.value for code in at.code if "training:" in code.value)
+    at = open_page("compress", **dict(at.query_params))  # AppTest cannot follow
+    click(at, "Drop these settings")
+    assert "starts_lr_scale" not in words(at) and not at.error
+    assert "reach" not in planner.compression
+    at = open_page("compress", **{"training.clip_grad": "<b>no</b>"})
+    assert "training.clip_grad" in at.error[0].value.replace("\\", "") and "<b>" in words(at)
+
     at = open_page("runs", picked=write_run(store, routing=None))
     click(at, "Launch with changes")
     assert at.toggle(key="dense").value and not at.error
