@@ -53,7 +53,7 @@ class RunCurves:
     @property
     def name(self) -> str:
         """Label of the run, or its id, shortened for a legend."""
-        return shorten_middle(self.info.label or self.info.id, 24)
+        return shorten_middle(self.info.label or self.info.id, 18)
 
     def places(self, steps: Sequence[float], across: Across) -> np.ndarray:
         """Return where training steps lie on the horizontal axis: the steps themselves, epochs, or seconds of training."""
@@ -118,11 +118,12 @@ def run_panels(
             panel.curve(loss, curves, split, "loss")
             panel.curve(accuracy, curves, split, metric.name)
     if log_loss:
-        loss.update_yaxes(type="log", dtick=1 if _spans_decades(run, other) else "D1")
+        ticks = _log_ticks(*panel.runs)
+        loss.update_yaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
     accuracy.update_yaxes(ticksuffix=" %" if metric.name == "top1" else "")
     value = None if dense is None else dense.summary.get("top1")
     if dense is not None and isinstance(value, int | float) and metric.name == "top1":
-        panel.level(accuracy, float(value), f"dense: {metric.text(value)}")
+        panel.level(accuracy, float(value), f"dense {metric.text(value)}")
     return {"loss": loss, "metric": accuracy, "starts": panel.starts(), "speed": panel.speed()}
 
 
@@ -150,13 +151,14 @@ class _Panels:
         return {"step": f" at step {step:,}", "epoch": f" at epoch {place:.3g}", "time": ""}[self.across]
 
     def new(self, title: str, subtitle: str, revision: str = "") -> go.Figure:
+        room = 19 * (len(self.runs) - 1)  # a second run makes the legend longer
         alt = f"{title} of the run over the {self.title}: {subtitle}."
         figure = new_figure(
             alt,
             title={"text": plain(title), "subtitle": {"text": plain(subtitle)}, "font": {"size": 15}},
-            height=_HEIGHT,
-            margin={"l": 56, "r": 20, "t": 62, "b": 74},
-            legend={"y": -0.3, "font": {"size": 11}},
+            height=_HEIGHT + room,
+            margin={"l": 56, "r": 20, "t": 62, "b": 68 + room},
+            legend={"y": 0, "yref": "container", "yanchor": "bottom", "font": {"size": 11}},
             hovermode="x",
         )
         figure.update_layout(uirevision=revision or self.across)
@@ -177,7 +179,7 @@ class _Panels:
         if smoothed:
             self.line(figure, run, split, xs, ys, name, pale=True)
             ys = _smoothed(ys)
-        self.line(figure, run, split, xs, ys, f"{name}, smoothed" if smoothed else name)
+        self.line(figure, run, split, xs, ys, name)
 
     def line(
         self,
@@ -192,7 +194,7 @@ class _Panels:
     ) -> None:
         """Add a curve. The first run has colors, the second is gray. Curves of kind ``val`` are dashed, with markers."""
         mine, second = run is self.runs[0], kind == "val"
-        shown = name if mine else f"{run.name}, {name}"
+        shown = name if mine else f"{run.name}: {name}"
         figure.add_scatter(
             x=xs.astype(np.float32),
             y=ys.astype(np.float32),
@@ -204,8 +206,10 @@ class _Panels:
             },
             marker={"size": 6, "symbol": "square" if second else "circle"},
             opacity=0.35 if pale else 1,
-            name=plain(shown),
-            showlegend=not pale,
+            name=plain(name if mine else run.name),
+            legendgroup=name if mine else "other",
+            showlegend=not pale
+            and (mine or not any(item.legendgroup == "other" and item.showlegend for item in figure.data)),
             hoverinfo="skip" if pale else None,
             hovertemplate=None if pale else f"{plain(shown)}: %{{y:.4g}}<extra></extra>",
             yaxis=axis,
@@ -248,7 +252,7 @@ class _Panels:
                 "showgrid": False,
                 "nticks": 4,
                 "rangemode": "tozero",
-                "tickformat": ".2g",
+                "tickmode": "auto",
             },
             margin_r=56,
         )
@@ -294,8 +298,18 @@ def _smoothed(values: np.ndarray) -> np.ndarray:
     return np.array(result)
 
 
-def _spans_decades(*runs: RunCurves | None) -> bool:
-    """Return True if the losses span more than a factor of 100. The axis then has one label per power of ten."""
-    losses: list[Mapping[str, Any]] = [row for run in runs if run is not None for row in run.metrics]
-    values = [row["loss"] for row in losses if _is_number(row.get("loss")) and row["loss"] > 0]
-    return bool(values) and max(values) > 100 * min(values)
+def _log_ticks(*runs: RunCurves) -> list[float]:
+    """Return the places of labels on a logarithmic axis of losses: 1, 2 and 5 times powers of ten, or these powers alone.
+
+    Examples:
+        >>> _log_ticks(RunCurves(RunInfo("a"), [{"loss": 2.4}, {"loss": 0.3}]))
+        [0.2, 0.5, 1.0, 2.0, 5.0]
+    """
+    losses: list[Mapping[str, Any]] = [row for run in runs for row in run.metrics]
+    values = [row["loss"] for row in losses if _is_number(row.get("loss")) and row["loss"] > 0] or [1.0]
+    low, high = int(np.floor(np.log10(min(values)))), int(np.ceil(np.log10(max(values))))
+    powers = range(low, high + 1)
+    if len(powers) > 3:
+        return [float(f"1e{power}") for power in powers[:: len(powers) // 7 + 1]]
+    ticks = [float(f"{digit}e{power}") for power in powers for digit in (1, 2, 5)]
+    return [tick for tick in ticks if min(values) / 2 <= tick <= max(values) * 2.5]

@@ -110,6 +110,8 @@ def test_live_plot_keeps_its_zoom(app):
         page.wait_for_function("count => document.querySelector('.nes-plot').calcdata[0].length > count", arg=count)
         assert plot.evaluate(zoom) == chosen
         assert plot.evaluate("node => node.sameNode") is True
+        page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.4 * box["height"], steps=4)
+        page.locator(".nes-plot").nth(1).locator(".hovertext").first.wait_for()  # all panels point at one step
         assert "step 40 of 100" in page.locator('[data-testid="stMain"]').inner_text()
         writer.status("finished", step=100, total=100)
         page.get_by_text("finished", exact=True).first.wait_for()

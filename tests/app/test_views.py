@@ -543,7 +543,7 @@ def test_run_draws_four_panels_over_the_axis_in_the_address(store):
     at = open_page("run", run=run_id)
     names = [figure["layout"]["title"]["text"] for figure in figures(at)]
     assert names == ["Loss", "Top-1", "How far starts have moved", "Speed", "blocks.0"]
-    assert "dense: 90.00 %" in [trace["name"] for trace in figures(at)[1]["data"]]
+    assert "dense 90.00 %" in [trace["name"] for trace in figures(at)[1]["data"]]
     at.button_group(key="across").set_value("epoch").run()
     at.toggle(key="log").set_value(True).run()
     loss = figures(at)[0]["layout"]
@@ -553,7 +553,7 @@ def test_run_draws_four_panels_over_the_axis_in_the_address(store):
 def test_run_overlays_a_second_run_from_the_address(store):
     other = write_run(store, label="other")
     at = open_page("run", run=write_run(store, label="mine"), **{"with": other})
-    assert "other, training" in [trace["name"] for trace in figures(at)[0]["data"]]
+    assert "other" in [trace["name"] for trace in figures(at)[0]["data"]]
 
 
 def test_run_shows_results_with_names_and_units(store):

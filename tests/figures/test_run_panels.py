@@ -51,7 +51,7 @@ def test_time_of_training_leaves_out_the_pause_before_a_resume():
 def test_run_panels_smooth_and_take_a_log_axis():
     figures = run_panels(make_curves(), smooth=True, log_loss=True)
     assert figures["loss"].layout.yaxis.type == "log"
-    raw, smoothed = (trace(figures["loss"], name) for name in ("training", "training, smoothed"))
+    raw, smoothed = (item for item in figures["loss"].data if item.name == "training")
     assert raw.opacity < 1 and not raw.showlegend
     assert np.ptp(smoothed.y) < np.ptp(raw.y) and smoothed.y[0] == raw.y[0]
     plain = run_panels(make_curves())["loss"]
@@ -63,8 +63,11 @@ def test_run_panels_overlay_a_second_run_and_a_dense_reference():
     other = make_curves("b", label="<b>two</b>")
     dense = RunInfo("dense", state="finished", summary={"top1": 78.4})
     figures = run_panels(make_curves(), other, dense=dense)
-    assert "&lt;b&gt;two&lt;/b&gt;, training" in [item.name for item in figures["loss"].data]
-    assert list(trace(figures["metric"], "dense: 78.40 %").y) == [78.4, 78.4]
+    second = [item for item in figures["loss"].data if item.name == "&lt;b&gt;two&lt;/b&gt;"]
+    assert [bool(item.showlegend) for item in second] == [True, False]  # one name for both curves
+    smooth = run_panels(make_curves(), other, smooth=True)["loss"].data
+    assert [bool(item.showlegend) for item in smooth if item.legendgroup == "other"] == [False, True, False]
+    assert list(trace(figures["metric"], "dense 78.40 %").y) == [78.4, 78.4]
     assert figures["metric"].layout.title.subtitle.text == "best 70.00 % at step 8"
 
 

@@ -39,7 +39,32 @@ export async function drawPlot(node, spec, address, onClick) {
       if (chosen) node.nesClick?.(list(chosen.customdata));
     });
   }
+  if (node.dataset.drawn !== "yes" && spec.layout.meta.linked) link(node, plotly);
   node.dataset.drawn = "yes";
+}
+
+let pointed = false; // while this file moves the pointer of other figures
+
+/** Point at the same place of the horizontal axis in all figures of the page with the same `meta.linked`. */
+function link(node, plotly) {
+  const others = () =>
+    [...document.querySelectorAll(".nes-plot[data-drawn]")].filter(
+      (other) => other !== node && other.nesSpec.layout.meta.linked === node.nesSpec.layout.meta.linked && other.data.length,
+    );
+  const each = (act) => {
+    if (pointed) return;
+    pointed = true;
+    try {
+      others().forEach(act);
+    } finally {
+      pointed = false;
+    }
+  };
+  node.on("plotly_hover", (event) => {
+    const xval = event.points[0].x;
+    each((other) => plotly.Fx.hover(other, { xval, yval: 0 }, ["xy"]));
+  });
+  node.on("plotly_unhover", () => each((other) => plotly.Fx.unhover(other)));
 }
 
 /** The configuration of plotly.js, with buttons for the picture and the numbers. */
