@@ -41,7 +41,8 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
     Multiply-adds are counted for the complete batch; papers report them for a batch of 1.
 
     What cannot be counted is in the report's ``not_counted``, with a warning: weights that an operation without a formula multiplies,
-    and numbers that quantized layers pack into opaque objects.
+    inverses, decompositions and Fourier transforms of weights or in a module with parameters of its own, and numbers that quantized
+    layers pack into opaque objects. A Fourier transform of the data in a module without parameters counts as 0.
 
     Args:
         model: Any module. The multiply-adds of an epitome layer depend on its execution plan: the way to compute the layer.

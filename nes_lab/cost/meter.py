@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from nes_lab.cost.op_madds import OP_MADDS
-from nes_lab.cost.unseen import WeightUses
+from nes_lab.cost.unseen import WeightUses, hides_products
 
 __all__ = ["Counter", "Meter"]
 
@@ -51,6 +51,7 @@ class Counter(FlopCounterMode):
     def __init__(self, model: nn.Module) -> None:
         super().__init__(display=False)
         self.mod_tracker = _Nowhere()  # type: ignore[assignment]
+        self.model = model
         self.uses = WeightUses(model)
         self.module = ""
 
@@ -63,9 +64,15 @@ class Counter(FlopCounterMode):
         counted = own is not None or func_packet in self.flop_registry
         self.uses.see(func_packet, args=(args, kwargs), out=out, counted=counted)
         packed = not counted and any(isinstance(leaf, torch.ScriptObject) for leaf in tree_leaves(args))
-        if packed and func_packet._qualified_op_name not in _MARKERS:
+        packed = packed and func_packet._qualified_op_name not in _MARKERS
+        if packed or (not counted and hides_products(func_packet) and self._weight_near(args)):
             self.uses.unseen.setdefault(self.module, f"{func_packet} has no formula")
         return out
+
+    def _weight_near(self, args: Sequence[Any]) -> bool:
+        """Return True if an operand is a weight, or if the module that runs holds parameters itself, such as a filter."""
+        holds = any(p is not None for p in self.model.get_submodule(self.module)._parameters.values())
+        return holds or any(isinstance(leaf, Tensor) and self.uses.owners(leaf) for leaf in tree_leaves(args))
 
     def _own_formula(self, operation: Any, out: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int | None:
         """Return the multiply-adds of an operation that torch counts as 0; None if no formula of ours fits."""

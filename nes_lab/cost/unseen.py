@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from nes_lab.nn.layer import EpitomeLayer
 
-__all__ = ["WeightUses", "inner_tensors"]
+__all__ = ["WeightUses", "hides_products", "inner_tensors"]
 
 NO_PRODUCTS = frozenset(
     f"aten::{name}"
@@ -29,6 +29,22 @@ NO_PRODUCTS = frozenset(
     )
 )
 """Operations on a weight and an input that look up, move, normalize or join numbers."""
+
+_HIDING = ("aten::_fft_", "aten::linalg_", "aten::_linalg_", "aten::cholesky", "aten::triangular_solve", "aten::ormqr")
+"""How the names of operations begin that multiply matrices inside: Fourier transforms, inverses, decompositions."""
+
+_NOT_HIDING = ("aten::linalg_vector_norm", "aten::linalg_cross")
+
+
+def hides_products(operation: Any) -> bool:
+    """Return True for an operation that multiplies matrices inside, such as a Fourier transform or an inverse.
+
+    Examples:
+        >>> hides_products(torch.ops.aten.linalg_inv_ex), hides_products(torch.ops.aten.relu)
+        (True, False)
+    """
+    name = str(getattr(operation, "_qualified_op_name", operation))
+    return name.startswith(_HIDING) and name not in _NOT_HIDING
 
 
 def inner_tensors(tensor: Tensor) -> Iterator[Tensor]:

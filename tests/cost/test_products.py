@@ -190,6 +190,27 @@ def test_a_module_whose_products_were_not_seen_is_named_and_no_madds_budget_hold
     assert any(reason in note for note in plan.notes)
 
 
+@pytest.mark.parametrize(
+    ("function", "operation"),
+    [
+        (lambda w, x: torch.fft.irfft(torch.fft.rfft(x) * w), "_fft_r2c"),
+        (lambda w, x: torch.fft.fft(w).real + x[:, :9], "_fft_r2c"),
+        (lambda w, x: x[:, :9] @ torch.matrix_exp(w), "linalg_matrix_exp"),
+        (lambda w, x: x[:, :9] @ torch.linalg.inv(w), "linalg_inv_ex"),
+    ],
+)
+def test_operations_that_multiply_inside_are_named_where_a_weight_is_used(function, operation):
+    model, x = nn.Sequential(nn.Linear(16, 16), _Uses(function, 9, 9)), torch.randn(9, 16)
+    with pytest.warns(UserWarning, match="not counted: madds of 1"):
+        gaps = nes_lab.count(model, x).not_counted
+    assert [(gap.name, gap.reason) for gap in gaps] == [("1", f"aten.{operation} has no formula")]
+    with pytest.warns(UserWarning, match="not counted"), pytest.raises(BudgetError, match="cannot be checked"):
+        nes_lab.plan_for_budget(model, Budget(madds="90%"), x)
+    spectrum = _Uses(lambda _, x: torch.fft.rfft(x).abs() / torch.linalg.vector_norm(x), 1)
+    spectrum.weight = None  # a transform of the data, where no parameter is near
+    assert not nes_lab.count(spectrum, x).not_counted
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_numbers_packed_by_torchs_quantization_are_named_and_no_budget_holds():
     net = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.LSTM(16, 8))
