@@ -8,6 +8,7 @@ Saved models, each a folder with JSON and safetensors:
 ``outline``: describe the modules of a model and the arguments of its epitome layers.
 ``backbone_stamp``: say by which name and arguments the backbone of a model is created again.
 ``plain_attributes``: list the plain attributes of a model's modules, and compare two such lists.
+``hooks``: name the hooks of a network that may change its outputs.
 ``loadable``: check, before a model is saved, that its folder will be loaded as the same model.
 ``tensors``: collect the tensors of a model for saving, and put saved tensors back into a model.
 ``rebuild``: rebuild the modules of a saved model from its configuration and the dense network.

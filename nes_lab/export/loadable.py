@@ -1,7 +1,7 @@
 """Check, before a model is saved, that its folder can be loaded again and gives the same model.
 
 The network is rebuilt from the configuration that is to be saved, without numbers where that is possible (on torch's meta device),
-and compared with the model: modules, tensors, plain attributes, and the buffers that are not in the file.
+and compared with the model: modules, tensors, plain attributes, hooks, and the buffers that are not in the file.
 
 Tests: tests/export/test_loadable.py
 """
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nes_lab.errors import NesLabError
+from nes_lab.export.hooks import added_hook, hooks_of
 from nes_lab.export.outline import named_epitome_layers
 from nes_lab.export.plain_attributes import plain_attributes
 from nes_lab.export.rebuild import WAY_OUT, dense_network, rebuild
@@ -50,7 +51,8 @@ def loading_difference(
             check_names(rebuilt, tensors, config)
     except NesLabError as error:
         return str(error).removesuffix(f"; {WAY_OUT}")
-    return _module_difference(model, rebuilt) or _buffer_difference(model, rebuilt)
+    added = added_hook(config["hooks"], hooks_of(rebuilt))
+    return added or _module_difference(model, rebuilt) or _buffer_difference(model, rebuilt)
 
 
 def named_dense_network(stamp: Mapping[str, Any], model: nn.Module) -> nn.Module:

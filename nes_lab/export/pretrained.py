@@ -22,6 +22,7 @@ from nes_lab.cost.probe import in_mode
 from nes_lab.errors import CheckpointError, MissingPackageError, NesLabError, OptionError, PlanError
 from nes_lab.export.atomic_write import new_folder
 from nes_lab.export.backbone_stamp import stamp_of, stamps
+from nes_lab.export.hooks import hooks_of
 from nes_lab.export.hub_download import download_from_hub
 from nes_lab.export.loadable import loading_difference, named_dense_network, stand_in_dense_network
 from nes_lab.export.outline import layer_record, named_epitome_layers, outline
@@ -66,6 +67,9 @@ def save_pretrained(
     rule are not stored. They are computed again when the model is loaded. Pruning masks and parametrizations of epitome layers
     are baked into the tensors. Before anything is written, the network is rebuilt as :func:`from_pretrained` will do it, and
     compared with the model. The folder appears complete, or not at all.
+
+    Forward hooks and forward pre-hooks that you registered are not stored, only their names. A hook that the backbone's name does
+    not make is refused. Without a name, the network that is given as ``model=`` at load must have the hook, which is kept.
 
     A model with a plan runs once before it is saved. A layer that is not called as often as the plan says is an error. A warning
     says why the run could not be made, for example for a plan of an older version.
@@ -146,8 +150,8 @@ def from_pretrained(
 
     Args:
         folder: Path of the folder; or ``"hf://user/repository"`` or ``"hf://user/repository@revision"`` on the Hugging Face Hub.
-        model: The dense network from which the model was made, or one with the same layers; it does not change. None: the
-            backbone named in the folder is created.
+        model: The dense network from which the model was made, or one with the same layers; it does not change. Its
+            forward hooks are kept; it must have those of the saved model. None: the backbone named in the folder is created.
         device: Device for the tensors; None: the CPU.
         allow_import: True: import and call the function that the folder names. Code that the folder chooses runs then, so
             give True only for a folder that you trust. False: such a folder needs ``model``.
@@ -275,6 +279,7 @@ def _describe(
         "backbone": stamp,
         "epitome_layers": {name: layer_record(layer) for name, layer in named_epitome_layers(model)},
         "modules": outline(model),
+        "hooks": hooks_of(model),
         "tied": stored.tied,
         "strides": stored.strides,
         "fixed_parameters": stored.fixed,

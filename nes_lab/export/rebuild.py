@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nes_lab.backbones.registry import create_backbone
 from nes_lab.errors import CheckpointError, NesLabError
+from nes_lab.export.hooks import hooks_of, missing_hook
 from nes_lab.export.outline import FOLDED_NORM, first_difference, layer_record, named_epitome_layers, outline
 from nes_lab.export.tensors import unsaved_buffers
 from nes_lab.import_spec import is_import_spec
@@ -71,7 +72,8 @@ def rebuild(dense: nn.Module, config: Mapping[str, Any]) -> nn.Module:
         config: Configuration of the saved model (the content of ``config.json``).
 
     Raises:
-        CheckpointError: If ``dense`` is a different network; the message names the first layer that differs.
+        CheckpointError: If ``dense`` is a different network; the message names the first layer that differs. Also if it lacks a
+            hook that the saved model has.
         OptionError: If a method of ``dense`` was replaced by a function that a copy would not copy.
     """
     check_copyable(dense, "from_pretrained")
@@ -92,6 +94,8 @@ def rebuild(dense: nn.Module, config: Mapping[str, Any]) -> nn.Module:
     difference = first_difference(config["modules"], outline(model))
     if difference:
         raise _different_network(difference)
+    if missing := missing_hook(config.get("hooks", {}), hooks_of(model)):  # absent from folders of version 0.1
+        raise CheckpointError(missing)
     _cast(model, config["transient"])
     return model
 

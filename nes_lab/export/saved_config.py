@@ -158,6 +158,11 @@ def _check_content(path: Path, config: dict[str, Any]) -> None:
         need(isinstance(config.get(key), dict), f"{key!r} must be an object")
     for key in ("modules", "fixed_parameters"):
         need(isinstance(config.get(key), list), f"{key!r} must be a list")
+    hooks = config.get("hooks", {})  # absent from folders of version 0.1
+    need(
+        isinstance(hooks, dict) and all(isinstance(h, list) and _are_names(h) for h in hooks.values()),
+        "'hooks' must hold lists of names",
+    )
     need(_are_names(config.get("classes")), "'classes' must hold names")
     wrong = _wrong_preprocessing(config.get("preprocessing"))
     need(not wrong, f"preprocessing: {wrong}")

@@ -135,6 +135,62 @@ def test_save_pretrained_bakes_a_pruned_layer_that_a_name_makes_plain(tmp_path):
     assert bool((again.classifier.weight == 0).any()) and prune.is_pruned(model)
 
 
+def double(module, inputs, output):
+    return output * 2
+
+
+def flip(module, inputs):
+    return (-inputs[0],)
+
+
+HOOKED = {
+    "the network": lambda net: net.register_forward_hook(double),
+    "'stem.1'": lambda net: net.stem[1].register_forward_hook(double),
+    "an epitome layer": lambda net: _first_epitome(net).register_forward_pre_hook(flip),
+}
+
+
+def _first_epitome(net):
+    return next(module for module in net.modules() if isinstance(module, EpitomeConv2d))
+
+
+@pytest.mark.parametrize("where", HOOKED)
+def test_save_pretrained_refuses_a_hook_that_a_name_does_not_make(where, tmp_path):
+    model = student()
+    handle = HOOKED[where](model)
+    named = "pre-hook flip on 'blocks" if "epitome" in where else f"forward hook double on {where}"
+    refused(model, f"{named}.*remove the hook before saving", tmp_path / "m")
+    handle.remove()
+    same_by_name(model, tmp_path / "m")
+
+
+class Hooked(Scaled):
+    """A network whose constructor registers a hook."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer.register_forward_hook(double)
+
+
+def test_hooks_of_the_network_that_makes_the_model_are_kept(tmp_path):
+    same_by_name(create_backbone(f"{__name__}:Hooked"), tmp_path / "m")
+    model = create_backbone(f"{__name__}:Hooked")
+    model.layer._forward_hooks.clear()
+    refused(model, "would have the forward hook double on 'layer'", tmp_path / "without")
+
+
+def test_a_network_given_at_load_must_have_the_hooks_of_the_saved_model(tmp_path):
+    dense = Net()
+    dense.stem.register_forward_hook(double)
+    model = compressed(dense, NAMES)
+    model.conv.register_forward_pre_hook(flip)
+    folder = save_pretrained(model, tmp_path / "m")
+    with pytest.raises(CheckpointError, match="has the forward pre-hook flip on 'conv', which no file holds"):
+        from_pretrained(folder, model=dense)
+    dense.conv.register_forward_pre_hook(flip)
+    assert torch.equal(from_pretrained(folder, model=dense)(x()), model(x()))
+
+
 def test_save_pretrained_takes_a_compiled_network(tmp_path):
     dense = Net()
     model = compressed(dense, NAMES)
