@@ -26,7 +26,7 @@ from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.own_attributes import own_attributes
 from nes_lab.surgery.carry_over import MEMBERS, copy_with_replacements
 
-__all__ = ["loading_difference", "named_dense_network", "stand_in_dense_network"]
+__all__ = ["common_tensors", "loading_difference", "named_dense_network", "stand_in_dense_network"]
 
 _HARMLESS = ("p", "momentum", "drop_prob", "drop_rate", "drop_path_rate", "inplace", "grad_checkpointing", "fused_attn")
 """Attributes that change training, memory or the order of additions, but not the outputs in evaluation mode."""
@@ -95,6 +95,20 @@ def stand_in_dense_network(model: nn.Module) -> nn.Module:
             for added in vars(stands_in)[members].keys() - own_attributes(type(stands_in)) - layer.carried:
                 del vars(stands_in)[members][added]
     return dense
+
+
+def common_tensors(model: nn.Module, dense: nn.Module) -> int:
+    """Count the parameters and buffers that a dense network has with the same name and shape as a model.
+
+    Examples:
+        >>> common_tensors(nn.Linear(2, 3), nn.Linear(4, 3))
+        1
+    """
+    named = [
+        {(name, tensor.shape) for name, tensor in (*net.named_parameters(), *net.named_buffers())}
+        for net in (model, dense)
+    ]
+    return len(named[0] & named[1])
 
 
 def _without_numbers(tensor: Tensor) -> Tensor:

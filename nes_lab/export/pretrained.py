@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ from nes_lab.export.atomic_write import new_folder
 from nes_lab.export.backbone_stamp import stamp_of, stamps
 from nes_lab.export.hooks import hooks_of
 from nes_lab.export.hub_download import download_from_hub
-from nes_lab.export.loadable import loading_difference, named_dense_network, stand_in_dense_network
+from nes_lab.export.loadable import common_tensors, loading_difference, named_dense_network, stand_in_dense_network
 from nes_lab.export.outline import layer_record, named_epitome_layers, outline
 from nes_lab.export.rebuild import dense_network, rebuild
 from nes_lab.export.saved_config import (
@@ -64,9 +64,9 @@ def save_pretrained(
     """Save a compressed or dense model in a folder, as ``config.json`` and ``model.safetensors``.
 
     Every epitome and every shared tensor is stored once, in its dtype. Starts (positions of patches) that are set by a
-    rule are not stored. They are computed again when the model is loaded. Pruning masks and parametrizations of epitome layers
-    are baked into the tensors. Before anything is written, the network is rebuilt as :func:`from_pretrained` will do it, and
-    compared with the model. The folder appears complete, or not at all.
+    rule are not stored. They are computed again when the model is loaded. Pruning masks and parametrizations are baked into the
+    tensors, except those of dense layers that the backbone's name makes. Before anything is written, the network is rebuilt as
+    :func:`from_pretrained` will do it, and compared with the model. The folder appears complete, or not at all.
 
     Forward hooks and forward pre-hooks that you registered are not stored, only their names. A hook that the backbone's name does
     not make is refused. Without a name, the network that is given as ``model=`` at load must have the hook, which is kept.
@@ -206,11 +206,15 @@ def _verify(model: nn.Module, plan: CompressionPlan | None, example_input: Any) 
 
 
 def _plain(model: nn.Module) -> nn.Module:
-    """Return a model without the wrapper of ``torch.compile``, its epitome layers without masks and parametrizations."""
+    """Return a model without the wrapper of ``torch.compile``, and its epitome layers without masks and parametrizations."""
     if type(model).__name__ == "OptimizedModule":  # importing the class takes a second
         model = cast(nn.Module, model._orig_mod)
+    return _baked(model)
+
+
+def _baked(model: nn.Module, names: Collection[str] | None = None) -> nn.Module:
     try:
-        return bake(model)
+        return bake(model, names)
     except OptionError as error:
         raise CheckpointError(f"the model cannot be saved: {error}") from error
 
@@ -235,22 +239,26 @@ def _loadable(
     Raises:
         CheckpointError: If they would not be; the message names the first difference.
     """
-    first, stored = "", collect_tensors(model)
+    stored, differences = collect_tensors(model), dict[str, int]()
     for stamp in stamps(model, backbone):
         try:
             dense = stand_in_dense_network(model) if stamp is None else named_dense_network(stamp, model)
         except CheckpointError as error:
-            first = first or str(error).partition("; install")[0]
+            differences.setdefault(str(error).partition("; install")[0], -1)
             continue
-        made = {(name, tensor) for name, _, tensor in computed_tensors(dense)}
-        added = {name for name, _, tensor in computed_tensors(model) if (name, tensor) not in made}
-        saved = bake(model, added)
-        stored = stored if saved is model else collect_tensors(saved)
+        # the network that the user will give as model= may lack every mask and parametrization
+        made = set() if stamp is None else {(name, tensor) for name, _, tensor in computed_tensors(dense)}
+        saved = _baked(model, {name for name, _, tensor in computed_tensors(model) if (name, tensor) not in made})
+        if saved is not model:
+            stored = collect_tensors(saved)
+            dense = stand_in_dense_network(saved) if stamp is None else dense
         config = _describe(saved, stored, stamp, plan, metadata)
         difference = loading_difference(saved, dense, config, stored.tensors)
         if not difference:
             return config, stored.tensors
-        first = first or difference
+        differences.setdefault(difference, common_tensors(saved, dense))
+    # the number of classes that makes the network most like the model; what differs then is not the classifier
+    first = max(differences, key=differences.__getitem__)
     raise CheckpointError(_refusal(model, backbone, first))
 
 

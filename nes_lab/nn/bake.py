@@ -1,4 +1,4 @@
-"""Bake pruning masks, weight norms and parametrizations of epitome layers into plain tensors, in a copy of the network.
+"""Bake pruning masks, weight norms and parametrizations of layers into plain tensors, in a copy of the network.
 
 ``torch.nn.utils.prune`` and ``torch.nn.utils.parametrize`` replace a tensor of a layer by a computation. Where the layer itself is
 replaced, saved or exported, the tensor takes the place of the computation.
@@ -41,8 +41,7 @@ def bake(model: Model, names: Collection[str] | None = None) -> Model:
         ``model`` itself if all these tensors are plain already; otherwise a copy.
 
     Raises:
-        OptionError: If a tensor has another value at each call, or is computed in a way that cannot be made plain; the message
-            names layer and tensor.
+        OptionError: If a tensor has another value at each call; the message names layer and tensor.
 
     Examples:
         >>> import nes_lab
@@ -105,7 +104,7 @@ def _parametrizations(module: nn.Module) -> dict[str, ParametrizationList]:
 def _bake_module(name: str, module: nn.Module) -> None:
     for key, hook in _hooks(module):
         tensor = _tensor_name(hook)
-        value = _steady(_computation(name, module, hook), name, tensor)
+        value = _steady(_computation(module, hook), name, tensor)
         parts = [f"{tensor}_{part}" for part in _PARTS]
         stored = [module._parameters.get(part) for part in parts]
         trains = any(parameter.requires_grad for parameter in stored if parameter is not None)
@@ -114,6 +113,8 @@ def _bake_module(name: str, module: nn.Module) -> None:
             module._buffers.pop(part, None)
         vars(module).pop(tensor, None)
         del module._forward_pre_hooks[key]
+        if isinstance(hook, SpectralNorm):
+            _forget_norm(module, hook)
         module.register_parameter(tensor, nn.Parameter(value, trains))
     entries = _parametrizations(module)
     if not entries:
@@ -131,15 +132,20 @@ def _bake_module(name: str, module: nn.Module) -> None:
             module.register_buffer(tensor, values[tensor])
 
 
-def _computation(name: str, module: nn.Module, hook: Hook) -> Callable[[], Tensor]:
+def _computation(module: nn.Module, hook: Hook) -> Callable[[], Tensor]:
     if isinstance(hook, BasePruningMethod):
         return lambda: hook.apply_mask(module)
     if isinstance(hook, WeightNorm):
         return lambda: hook.compute_weight(module)
-    raise OptionError(
-        f"layer {name!r}: {hook.name!r} has torch's old spectral norm; use torch.nn.utils.parametrizations.spectral_norm, or "
-        f"remove it first: torch.nn.utils.remove_spectral_norm(layer, {hook.name!r})"
-    )
+    return lambda: hook.compute_weight(module, do_power_iteration=False)
+
+
+def _forget_norm(module: nn.Module, norm: SpectralNorm) -> None:
+    """Remove the hooks by which torch's old spectral norm keeps its version in a state dict."""
+    for hooks in (module._state_dict_hooks, module._load_state_dict_pre_hooks):
+        for key, hook in list(hooks.items()):
+            if getattr(getattr(hook, "hook", hook), "fn", None) is norm:
+                del hooks[key]
 
 
 def _steady(compute: Callable[[], Tensor], name: str, tensor: str) -> Tensor:

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import prune
+from torch.nn.utils import parametrizations, prune
 
 from nes_lab import EpitomeConv2d, create_backbone, from_pretrained, save_pretrained
 from nes_lab.errors import CheckpointError, OptionError
@@ -189,6 +189,41 @@ def test_a_network_given_at_load_must_have_the_hooks_of_the_saved_model(tmp_path
         from_pretrained(folder, model=dense)
     dense.conv.register_forward_pre_hook(flip)
     assert torch.equal(from_pretrained(folder, model=dense)(x()), model(x()))
+
+
+COMPUTED = {
+    "mask": lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+    "weight norm": parametrizations.weight_norm,
+    "old weight norm": torch.nn.utils.weight_norm,
+    "old spectral norm": torch.nn.utils.spectral_norm,
+    "spectral norm": parametrizations.spectral_norm,
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize("kind", COMPUTED)
+def test_save_pretrained_bakes_dense_layers_that_model_may_have_plain(kind, tmp_path):
+    dense = Net()
+    model = compressed(dense, NAMES)
+    COMPUTED[kind](model.stem)
+    before = model.eval()(x())
+    folder = save_pretrained(model, tmp_path / "m")
+    assert torch.equal(from_pretrained(folder, model=dense)(x()), before) and torch.equal(model(x()), before)
+
+
+TRUE_CAUSES = {
+    "a buffer": (lambda net: net.register_buffer("mean", torch.ones(3)), "the file has mean"),
+    "a norm": (lambda net: setattr(net, "bn1", nn.Identity()), "'bn1' is a Identity"),
+}
+
+
+@pytest.mark.parametrize("wrong", TRUE_CAUSES)
+def test_save_pretrained_names_what_differs_besides_a_new_classifier(wrong, tmp_path):
+    change, named = TRUE_CAUSES[wrong]
+    model = create_backbone("mobilenetv3_small_050")
+    model.reset_classifier(10)
+    change(model)
+    refused(model, f"so it is not written: .*{named}", tmp_path / "m")
 
 
 def test_save_pretrained_takes_a_compiled_network(tmp_path):

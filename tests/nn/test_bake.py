@@ -6,7 +6,6 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import nes_lab
-from nes_lab.errors import OptionError
 from nes_lab.nn.bake import bake, computed_tensors
 from tests.export.networks import Net, compressed
 from tests.export.saving import NAMES, x
@@ -34,6 +33,7 @@ CHANGES = {
     ],
     "parametrized": _rounded,
     "weight norm": lambda layer: parametrizations.weight_norm(layer, "epitome"),
+    "old spectral norm": lambda layer: nn.utils.spectral_norm(layer, "epitome"),
     "spectral norm": lambda layer: parametrizations.spectral_norm(layer, "epitome"),
 }
 
@@ -107,10 +107,6 @@ def test_bake_names_what_cannot_be_plain(tmp_path):
         ):
             call(model)
     assert not (tmp_path / "m").exists()
-    old = compressed(Net(), NAMES)
-    nn.utils.spectral_norm(old.head, "epitome")
-    with pytest.raises(OptionError, match="'epitome' has torch's old spectral norm"):
-        bake(old)
 
 
 def test_save_pretrained_keeps_a_pruned_dense_layer(tmp_path):
