@@ -6,42 +6,37 @@
    runs again, and each epitome layer returns what the layer of the reference returns. Now both compute the same numbers, so
    whatever still differs is a fault. If nothing differs any more, the network's way through its layers depends on its numbers,
    and the plan cannot be checked with this input.
+4. Before a difference is called a fault, each network runs a few times. Where the runs of one network differ, the plan cannot be
+   checked: a forward may draw random numbers that no seed controls, or count its calls.
 
 Tests: tests/surgery/test_verify.py
 """
 
 from __future__ import annotations
 
-import sys
-import threading
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 from torch import nn
-from torch.nn.modules.module import register_module_forward_hook
 
-from nes_lab.cost.calls import recording_calls
-from nes_lab.cost.count import count, stored_params
+from nes_lab.cost.count import stored_params
 from nes_lab.cost.example_input import describe_input, make_input
 from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.errors import OptionError, PlanError
 from nes_lab.geometry.start_rules import routing_mode
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.records.compression_plan import CompressionPlan
-from nes_lab.records.cost_report import CostReport
+from nes_lab.surgery.counted_run import Calls, CountedRun, counted_run, strangers
 from nes_lab.surgery.replace import materialize
 from nes_lab.text import list_some
 
 __all__ = ["why_not_verified"]
 
 OLDER_PLAN = "the plan is of an older version and does not describe the input of the network; give example_input="
-Calls = Counter[tuple[int, ...]]
-"""Input shape of a layer -> number of its calls with an input of this shape."""
+RUNS = 4
+"""How often each network runs before a difference is called a fault: its forward may draw numbers that no seed controls."""
 
 
 def why_not_verified(
@@ -116,27 +111,6 @@ def _check_sizes(
         )
 
 
-class _Run(NamedTuple):
-    """Holds the counts and calls that one forward pass showed.
-
-    Args:
-        report: Counts of the network.
-        calls: Calls of each replaced layer, by name.
-    """
-
-    report: CostReport
-    calls: dict[str, Calls]
-
-    def madds(self, name: str) -> int:
-        """Return the multiply-adds of a module."""
-        return sum(row.madds for row in self.report.by_layer if row.name == name)
-
-    @property
-    def other_madds(self) -> int:
-        """Multiply-adds outside the replaced layers."""
-        return self.report.madds - sum(map(self.madds, self.calls))
-
-
 @dataclass(frozen=True)
 class _Check:
     """The comparison of a compressed network with its plan, for one input.
@@ -160,19 +134,16 @@ class _Check:
     def why_not(self) -> str:
         """Compare, and return why the network is not verified; see :func:`why_not_verified`."""
         try:
-            run = _run(self.network, self.layers, self.example)
+            run = counted_run(self.network, self.layers, self.example)
         except OptionError as error:
             return self._cannot_run(error)
         differences = self._differences(run)
-        return self._explain("; ".join(differences)) if differences else ""
+        return self._explain("; ".join(differences), run) if differences else ""
 
-    def _differences(self, run: _Run) -> list[str]:
+    def _differences(self, run: CountedRun) -> list[str]:
         """List what differs from the plan, one sentence each."""
-        described = self.plan.example_input
-        planned_shapes = (self.plan.input_shape,) if described is None else described.shapes
-        same_input = describe_input(self.example).shapes == planned_shapes
-        wrong = [text for name in self.layers if (text := self._wrong_calls(name, run.calls[name], same_input))]
-        if wrong or not same_input or self.dense is None:
+        wrong = self._call_differences(run)
+        if wrong or not self._has_planned_shapes() or self.dense is None:
             return wrong
         expected = {name: self._expected_madds(name, run.calls[name]) for name in self.layers}
         total = self.plan.predicted.madds + sum(expected[n] - self.plan.layer_counts(n).madds for n in self.layers)
@@ -182,6 +153,16 @@ class _Check:
         named = [name for name, madds in (expected | kept).items() if run.madds(name) != madds]
         where = list_some(named) or "products outside the layers with weights"
         return [f"the network takes {run.report.madds:,} madds, where the plan says {total:,}; look at {where}"]
+
+    def _has_planned_shapes(self) -> bool:
+        """Return True if the tensors of the input have the shapes of the input that the plan was made with."""
+        described = self.plan.example_input
+        planned = (self.plan.input_shape,) if described is None else described.shapes
+        return describe_input(self.example).shapes == planned
+
+    def _call_differences(self, run: CountedRun) -> list[str]:
+        same_input = self._has_planned_shapes()
+        return [text for name in self.layers if (text := self._wrong_calls(name, run.calls[name], same_input))]
 
     def _wrong_calls(self, name: str, seen: Calls, same_input: bool) -> str:
         planned = self.plan.layers[name].calls
@@ -202,46 +183,63 @@ class _Check:
 
     def _cannot_run(self, error: OptionError) -> str:
         """Raise an error if the dense network can run the input that the compressed one cannot run; otherwise return why."""
-        try:
-            _run(*self._reference(), self.example)
-        except OptionError as cause:
+        theirs = [self._failure(*self._reference()) for _ in range(RUNS)]
+        if all(theirs):
             if self.given:
-                raise cause from None
-            return f"the input that was made from the plan cannot be run: {cause}; give example_input="
+                raise (theirs[0] or error) from None
+            return f"the input that was made from the plan cannot be run: {theirs[0]}; give example_input="
+        ours = (self._failure(self.network, self.layers) for _ in range(RUNS - 1))
+        if any(theirs) or not all(ours):
+            return f"{error}. This differs from run to run on the same input"
         raise PlanError(f"the compressed network fails where the dense one runs: {error}") from error
+
+    def _failure(self, network: nn.Module, layers: Mapping[str, nn.Module]) -> OptionError | None:
+        """Return why a network cannot run the input, or None if it can."""
+        try:
+            counted_run(network, layers, self.example)
+        except OptionError as error:
+            return error
+        return None
 
     def _reference(self) -> tuple[nn.Module, dict[str, nn.Module]]:
         """Return the dense network, or a materialized copy, and the layers in it that the plan replaces."""
         reference = materialize(self.network) if self.dense is None else self.dense
         return reference, {name: reference.get_submodule(name) for name in self.layers}
 
-    def _explain(self, differences: str) -> str:
+    def _explain(self, differences: str, first: CountedRun) -> str:
         """Raise an error if differences from the plan are faults of the network; otherwise return why they are not.
 
         Args:
             differences: What differs from the plan.
+            first: The run that showed it.
 
         Raises:
             PlanError: If the compressed network goes another way through its layers than the reference, although each epitome
                 layer returns what the reference's layer returns.
         """
-        strangers = _strangers(self.network, self.example) if self.dense is None else []
-        if strangers:
-            raise PlanError(f"{differences}. Its forward calls modules that are not in it: {list_some(strangers)}")
+        by_chance = f"{differences}. Its calls differ from run to run on the same input, so they cannot be compared with the plan"
+        if not _is_steady(first, lambda: counted_run(self.network, self.layers, self.example)):
+            return by_chance
+        others = strangers(self.network, self.example) if self.dense is None else []
+        if others:
+            raise PlanError(f"{differences}. Its forward calls modules that are not in it: {list_some(others)}")
         try:
             reference, plain = self._reference()
-            theirs = _run(reference, plain, self.example)
+            theirs = counted_run(reference, plain, self.example)
             with left_as_it_was(reference):
-                ours = _run(self.network, self.layers, self.example, instead=plain)
+                ours = self._run_with(plain)
+                if _same_way(ours, theirs):
+                    return (
+                        f"{differences}. With the outputs of the dense layers it does on this input what the dense network "
+                        f"does, {_DEPENDS}"
+                    )
+                ours_is_steady = _is_steady(ours, lambda: self._run_with(plain))
+            if not (ours_is_steady and _is_steady(theirs, lambda: counted_run(reference, plain, self.example))):
+                return by_chance
         except OptionError as error:
             raise PlanError(f"{differences}. {error}") from error
-        all_called = all(ours.calls.values())  # a parent may sample the weight of a layer that it does not call
-        if ours.calls == theirs.calls and (ours.other_madds == theirs.other_madds or not all_called):
-            return (
-                f"{differences}. With the outputs of the dense layers it does on this input what the dense network does, so "
-                "which layers run depends on the numbers, or the plan was made for another network; example_input= gives "
-                "another input"
-            )
+        if dense_differences := self._call_differences(theirs):
+            return f"{differences}. With the dense layers, {'; '.join(dense_differences)}, {_DEPENDS}"
         wrong = [name for name in self.layers if ours.calls[name] != theirs.calls[name]]
         raise PlanError(
             f"the compressed network does not do what the plan says: {differences}. Its forward does something else with "
@@ -249,57 +247,24 @@ class _Check:
             "they lack, or calls modules of another network. verify=False skips this check"
         )
 
-
-def _run(
-    network: nn.Module, layers: Mapping[str, nn.Module], example: Any, instead: Mapping[str, nn.Module] | None = None
-) -> _Run:
-    """Run a network once, and count.
-
-    Args:
-        network: The network.
-        layers: The layers to watch, by name.
-        example: The input.
-        instead: Layer name -> dense layer, whose output takes the place of the watched layer's output. None: all outputs stay.
-
-    Raises:
-        OptionError: If the network cannot run the input.
-    """
-    with ExitStack() as stack:
-        stack.enter_context(_eagerly())
-        stack.enter_context(warnings.catch_warnings())
-        warnings.filterwarnings("ignore", message="count: not counted")  # planning has said so
-        for name, dense in (instead or {}).items():
-            hook = layers[name].register_forward_hook(_output_of(dense), with_kwargs=True, prepend=True)
-            stack.callback(hook.remove)
-        calls = stack.enter_context(recording_calls(layers.values()))
-        report = count(network, example)
-    return _Run(report, {name: Counter(calls.get(id(layer), ())) for name, layer in layers.items()})
+    def _run_with(self, plain: Mapping[str, nn.Module]) -> CountedRun:
+        """Run the compressed network with the outputs of dense layers."""
+        return counted_run(self.network, self.layers, self.example, instead=plain)
 
 
-def _strangers(network: nn.Module, example: Any) -> list[str]:
-    """List the classes of modules with parameters that run in a network's forward although they are not in the network."""
-    own, thread, names = set(map(id, network.modules())), threading.get_ident(), set()
-
-    def record(module: nn.Module, args: Any, output: Any) -> None:
-        if threading.get_ident() == thread and id(module) not in own and next(module.parameters(), None) is not None:
-            names.add(type(module).__name__)
-
-    handle = register_module_forward_hook(record)
-    try:
-        _run(network, {}, example)
-    finally:
-        handle.remove()
-    return sorted(names)
+_DEPENDS = "so which layers run depends on the numbers, or the plan was made for another network; example_input= gives another input"
 
 
-def _output_of(dense: nn.Module) -> Callable[..., Any]:
-    return lambda layer, args, kwargs, output: dense.forward(*args, **kwargs)
+def _same_way(ours: CountedRun, theirs: CountedRun) -> bool:
+    """Return True if two networks called the same layers on the same shapes, and did the same products outside of them."""
+    all_called = all(ours.calls.values())  # a parent may sample the weight of a layer that it does not call
+    return ours.calls == theirs.calls and (ours.other_madds == theirs.other_madds or not all_called)
 
 
-def _eagerly() -> AbstractContextManager[Any]:
-    """Return a context manager in which compiled code runs as plain Python, so that hooks see every call."""
-    is_loaded = "torch._dynamo" in sys.modules  # importing it takes seconds
-    return torch.compiler.set_stance("force_eager") if is_loaded else nullcontext()
+def _is_steady(first: CountedRun, again: Callable[[], CountedRun]) -> bool:
+    """Return True if more runs of a network call the same layers, with the same number of products, as its first run."""
+    runs = (again() for _ in range(RUNS - 1))
+    return all(run.calls == first.calls and run.report.madds == first.report.madds for run in runs)
 
 
 def _times(number: int) -> str:

@@ -6,6 +6,7 @@ import copy
 import warnings
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -275,6 +276,45 @@ def test_chance_is_no_fault():
             warnings.simplefilter("ignore")
             small = nes_lab.compress(model, plan)
         assert why_not_verified(small, plan, dense=model) in ("",) or "depends on" in why_not_verified(small, plan)
+
+
+CHANCE = np.random.default_rng(0)
+COUNTED = [0]
+
+
+class DrawsInSecret(Net):
+    """Draws from a generator that is no part of the network."""
+
+    def middle(self, x):
+        return x + self.c(x) if CHANCE.random() < 0.5 else x
+
+
+class CountsItsCalls(Net):
+    def middle(self, x):
+        COUNTED[0] += 1
+        return self.c(x) if COUNTED[0] % 2 else x
+
+
+class FailsAtTimes(Net):
+    def middle(self, x):
+        COUNTED[0] += 1
+        if COUNTED[0] % 3 == 2:
+            raise ValueError("not now")
+        return self.c(x)
+
+
+@pytest.mark.parametrize("kind", [DrawsInSecret, CountsItsCalls, FailsAtTimes])
+def test_chance_that_no_seed_controls_is_no_fault_but_said(kind, tmp_path):
+    said = set()
+    for attempt in range(6):
+        COUNTED[0] = 0
+        model = kind().eval()
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            small = nes_lab.compress(model, _plan(model), example_input=(None, X)[attempt % 2])
+            nes_lab.save_pretrained(small, tmp_path / str(attempt))
+        said |= {str(warning.message) for warning in seen}
+    assert any("from run to run" in text for text in said)
 
 
 def _shared() -> nn.Module:
