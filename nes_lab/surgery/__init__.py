@@ -4,6 +4,7 @@
 ``carry_over``: gives the layer that takes another one's place what users added to that: flags, hooks, buffers, attributes.
 ``verify``: compares, by one run, what a compressed network does with what its plan says.
 ``counted_run``: runs a network once, and notes the counts and the calls of some of its layers.
+``planned_input``: makes, from a plan, an input that a network can run.
 ``fuse``: folds batch norms into the layers before them, for inference.
 ``for_inference``: copies a model that keeps its sampled weights from one call to the next.
 ``transformers_mark``: marks compressed networks of transformers, so that its own ``save_pretrained`` saves what it can load.

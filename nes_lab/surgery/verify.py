@@ -22,19 +22,19 @@ from typing import Any
 from torch import nn
 
 from nes_lab.cost.count import stored_params
-from nes_lab.cost.example_input import describe_input, make_input
+from nes_lab.cost.example_input import describe_input
 from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.errors import OptionError, PlanError
 from nes_lab.geometry.start_rules import routing_mode
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.surgery.counted_run import Calls, CountedRun, counted_run, strangers
+from nes_lab.surgery.planned_input import described_input, planned_input
 from nes_lab.surgery.replace import materialize
 from nes_lab.text import list_some
 
 __all__ = ["why_not_verified"]
 
-OLDER_PLAN = "the plan is of an older version and does not describe the input of the network; give example_input="
 RUNS = 4
 """How often each network runs before a difference is called a fault: its forward may draw numbers that no seed controls."""
 
@@ -72,20 +72,11 @@ def why_not_verified(
         has_epitomes = any(isinstance(module, EpitomeLayer) for module in modules.values())
         return "none of the layers that the plan replaces is in the network" if has_epitomes else ""
     _check_sizes(network, plan, layers, dense)
-    if example_input is None and plan.example_input is None:
-        return OLDER_PLAN
     try:
-        example = _made_input(network, plan) if example_input is None else example_input
+        example = planned_input(network, plan) if example_input is None else example_input
     except OptionError as error:
         return f"no input can be made from the plan: {error}; give example_input="
     return _Check(network, plan, layers, example, dense, given=example_input is not None).why_not()
-
-
-def _made_input(network: nn.Module, plan: CompressionPlan) -> Any:
-    """Make an input from the plan's description, on the device of the network's first parameter."""
-    assert plan.example_input is not None  # the caller has looked
-    parameter = next(network.parameters(), None)
-    return make_input(plan.example_input, None if parameter is None else parameter.device)
 
 
 def _check_sizes(
@@ -156,9 +147,7 @@ class _Check:
 
     def _has_planned_shapes(self) -> bool:
         """Return True if the tensors of the input have the shapes of the input that the plan was made with."""
-        described = self.plan.example_input
-        planned = (self.plan.input_shape,) if described is None else described.shapes
-        return describe_input(self.example).shapes == planned
+        return describe_input(self.example).shapes == described_input(self.plan).shapes
 
     def _call_differences(self, run: CountedRun) -> list[str]:
         same_input = self._has_planned_shapes()
@@ -187,7 +176,12 @@ class _Check:
         if all(theirs):
             if self.given:
                 raise (theirs[0] or error) from None
-            return f"the input that was made from the plan cannot be run: {theirs[0]}; give example_input="
+            older = (
+                ""
+                if self.plan.example_input
+                else "the plan is of an older version and gives only the shape of the input; "
+            )
+            return f"{older}the input that was made from the plan cannot be run: {theirs[0]}; give example_input="
         ours = (self._failure(self.network, self.layers) for _ in range(RUNS - 1))
         if any(theirs) or not all(ours):
             return f"{error}. This differs from run to run on the same input"

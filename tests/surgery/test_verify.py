@@ -188,17 +188,32 @@ def test_plans_of_older_versions_are_checked_for_what_they_hold():
     model = OtherDensePart().eval()
     plan = _old(_plan(model))
     assert CompressionPlan.from_json(plan.to_json()) == plan
-    with pytest.warns(UserWarning, match=r"older version .* give example_input="):
-        nes_lab.compress(model, plan)
-    with pytest.raises(PlanError, match="madds, where the plan says"):
-        nes_lab.compress(model, plan, example_input=X)
+    for example in (None, X):
+        with pytest.raises(PlanError, match="madds, where the plan says"):
+            nes_lab.compress(model, plan, example_input=example)
     model = Net().eval()
     plan = _old(_plan(model, routing="free"))
     assert nes_lab.fit(model, plan, snap=True, example_input=X)[1].verified
-    assert nes_lab.fit(model, plan)[1].not_verified.startswith("the plan is of an older version")
+    assert nes_lab.fit(model, plan)[1].verified
     broken = plan.with_layers({"c": replace(plan.layers["c"], predicted=plan.layers["c"].dense)})
     with pytest.raises(PlanError, match=r"params, where the plan says .* look at c$"):
         nes_lab.compress(model, broken)  # needs no run
+
+
+def test_an_older_plan_of_a_network_that_takes_token_ids_says_why_nothing_ran():
+    model, ids = nn.Sequential(nn.Embedding(9, 32), nn.Linear(32, 32)), torch.randint(0, 9, (2, 7))
+    with pytest.warns(UserWarning, match=r"older version and gives only the shape .*cannot be run: .*2, 7.*Float"):
+        nes_lab.compress(model, _old(_plan(model, ids)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_network_in_another_number_type_than_its_plan_is_verified(dtype, tmp_path):
+    model, plan = Net().eval().to(dtype), _plan(Net().eval())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nes_lab.save_pretrained(nes_lab.compress(model, plan), tmp_path / "saved")
+    with pytest.raises(PlanError, match="is called 0 times"):
+        nes_lab.compress(AsksTheClass().eval().to(dtype), plan)
 
 
 class Batch:
