@@ -49,7 +49,8 @@ def why_not_verified(
         plan: The plan that it was made by.
         example_input: Input of one forward pass; None: an input is made from the description in the plan.
         dense: The network that was compressed. None: it is not available. Params and multiply-adds of the complete network are not
-            compared then, because it may have been changed since, for example by ``nes_lab.fuse`` or a new classifier.
+            compared then, because it may have been changed since, for example by ``nes_lab.fuse`` or a new classifier. Only if the
+            plan limits multiply-adds, layers that take more than planned are a reason.
 
     Returns:
         Empty if everything is as the plan says. Otherwise the reason why this cannot be said.
@@ -129,7 +130,24 @@ class _Check:
         except OptionError as error:
             return self._cannot_run(error)
         differences = self._differences(run)
-        return self._explain("; ".join(differences), run) if differences else ""
+        return self._explain("; ".join(differences), run) if differences else self._lost_budget(run)
+
+    def _lost_budget(self, run: CountedRun) -> str:
+        """Return a sentence if the layers take more multiply-adds than planned although the plan limits them; otherwise nothing.
+
+        With the dense network, all multiply-adds have been compared already.
+        """
+        budget = self.plan.budget
+        limited = budget is not None and budget.madds is not None and all(run.calls.values())
+        if self.dense is not None or not limited or not self._has_planned_shapes():
+            return ""
+        more = [name for name in self.layers if run.madds(name) > self._expected_madds(name, run.calls[name])]
+        if not more:
+            return ""
+        return (
+            f"the network takes {run.report.madds:,} madds, where the plan, which limits them, says "
+            f"{self.plan.predicted.madds:,}; look at execution of {list_some(more)}"
+        )
 
     def _differences(self, run: CountedRun) -> list[str]:
         """List what differs from the plan, one sentence each."""
@@ -223,6 +241,11 @@ class _Check:
             with left_as_it_was(reference):
                 ours = self._run_with(plain)
                 if _same_way(ours, theirs):
+                    if self._is_as_planned(theirs, first):
+                        raise PlanError(
+                            f"{differences}. The same layers run on the same shapes as the plan says, so these are not the "
+                            "madds of this network"
+                        )
                     return (
                         f"{differences}. With the outputs of the dense layers it does on this input what the dense network "
                         f"does, {_DEPENDS}"
@@ -240,6 +263,15 @@ class _Check:
             f"{list_some(wrong or list(self.layers))} than with dense layers: it asks for their class, reads an attribute that "
             "they lack, or calls modules of another network. verify=False skips this check"
         )
+
+    def _is_as_planned(self, theirs: CountedRun, first: CountedRun) -> bool:
+        """Return True if all but the multiply-adds of the replaced layers is as the plan says, in the dense network too.
+
+        Plans of older versions are left out, because they were counted by older rules.
+        """
+        is_known = self.dense is not None and self.plan.example_input is not None and self._has_planned_shapes()
+        is_same = _same_way(first, theirs) and all(first.calls.values()) and not self._call_differences(first)
+        return is_known and is_same and theirs.report.madds == self.plan.dense.madds
 
     def _run_with(self, plain: Mapping[str, nn.Module]) -> CountedRun:
         """Run the compressed network with the outputs of dense layers."""

@@ -401,3 +401,34 @@ def test_changes_after_compress_can_be_saved(tmp_path):
             nes_lab.save_pretrained(network, tmp_path / str(number))
     with pytest.raises(CheckpointError, match=r"layer '0' has .* an epitome of shape"):
         nes_lab.save_pretrained(small, tmp_path / "other", plan=nes_lab.preset("output_axis", model, X))
+
+
+def test_madds_that_differ_on_the_same_calls_are_an_error():
+    model = Net().eval()
+    plan = _plan(model)
+    layer = plan.layers["c"]
+    wrong = plan.with_layers(
+        {"c": replace(layer, predicted=replace(layer.predicted, madds=layer.predicted.madds - 64))}
+    )
+    for example in (None, X):
+        with pytest.raises(
+            PlanError, match=r"madds, where the plan says .* look at c\. The same layers run on the same shapes"
+        ):
+            nes_lab.compress(model, wrong, example_input=example)
+
+
+@pytest.mark.parametrize("routing", ["tiled", "free"])
+def test_saving_says_that_a_budget_for_madds_has_been_undone(routing, tmp_path):
+    model = Net().eval()
+    plan = nes_lab.plan_for_budget(model, Budget(madds="70%"), X, routing=routing)
+    small = nes_lab.compress(model, plan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for number, network in enumerate((small, nes_lab.for_inference(small), nes_lab.fuse(small))):
+            nes_lab.save_pretrained(network, tmp_path / str(number))
+    for layer in small.modules():
+        if isinstance(layer, nes_lab.EpitomeLayer):
+            layer.execution = "materialize"
+    numbers = f"takes {nes_lab.count(small, X).madds:,} madds, where the plan, .* says {plan.predicted.madds:,};"
+    with pytest.warns(UserWarning, match=numbers):
+        nes_lab.save_pretrained(small, tmp_path / "slow")
