@@ -7,11 +7,13 @@ Tests: tests/config/test_on_resume.py, tests/experiment/test_same_settings.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from nes_lab.config.load import knobs
 from nes_lab.config.sections import ExperimentConfig
+from nes_lab.records.budget import parse_latency, parse_quantity
 
 __all__ = ["DECIDE", "MAY_CHANGE", "MAY_MOVE", "OnResume", "SettingChange", "on_resume", "setting_changes"]
 
@@ -56,6 +58,13 @@ DECIDE = {
 }
 """Fields that decide what is trained and how, by section. A run in which one of them has changed is not resumed."""
 
+QUANTITIES: dict[str, Callable[[Any], float | str | None]] = {
+    "compression.params": parse_quantity,
+    "compression.madds": parse_quantity,
+    "compression.latency_ms": parse_latency,
+}
+"""Fields whose values can be written in several ways, and how they are read."""
+
 
 class SettingChange(NamedTuple):
     """A field that differs between two configurations.
@@ -96,7 +105,8 @@ def on_resume(path: str) -> OnResume:
 def setting_changes(before: ExperimentConfig, now: ExperimentConfig) -> list[SettingChange]:
     """Return the fields that differ between two configurations, in the order of the fields.
 
-    A section that only one of them has, such as ``compression``, is one field.
+    A section that only one of them has, such as ``compression``, is one field. The same budget in another spelling, such as
+    ``0.7`` for ``70%``, is no difference.
 
     Examples:
         >>> from nes_lab.config import load_config
@@ -112,10 +122,19 @@ def setting_changes(before: ExperimentConfig, now: ExperimentConfig) -> list[Set
             values = [value[part] for value in values]
             if not all(isinstance(value, Mapping) for value in values) or depth + 1 == len(parts):
                 path = ".".join(parts[: depth + 1])
-                if values[0] != values[1]:
+                if not _agree(path, *values):
                     found[path] = SettingChange(path, *values)
                 break
     return list(found.values())
+
+
+def _agree(path: str, before: Any, now: Any) -> bool:
+    """Return True if two values of a field mean the same."""
+    if before == now or path not in QUANTITIES:
+        return before == now
+    numbers = [QUANTITIES[path](value) for value in (before, now)]
+    one, other = (number if isinstance(number, float) else math.nan for number in numbers)
+    return numbers[0] == numbers[1] or math.isclose(one, other, rel_tol=1e-12)
 
 
 def _shown(value: Any) -> str:

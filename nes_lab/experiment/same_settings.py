@@ -82,12 +82,22 @@ def check_settings(folder: Path) -> list[SettingChange]:
     refused += _changed_files(folder, now)
     if not refused:
         return changes
-    more = now.training.epochs > before.training.epochs
-    further = f"; nes-lab resume {folder.name} --epochs {now.training.epochs} trains it further" * more
     raise CheckpointError(
-        f"run {folder.name} cannot continue with other settings than it was trained with: {'; '.join(refused)}. Put back what "
-        f"{folder / layout.CONFIG} said{further}. Or start a new run from it: nes-lab train CONFIG --from {folder.name}. "
-        "The run is unchanged"
+        f"run {folder.name} cannot continue with other settings than it was trained with: {'; '.join(refused)}. "
+        f"{_about_epochs(folder.name, before.training.epochs, now.training.epochs)}Put back what {folder / layout.CONFIG} said. "
+        f"Or start a new run from it: nes-lab train CONFIG --from {folder.name}. The run is unchanged"
+    )
+
+
+def _about_epochs(run_id: str, before: int, now: int) -> str:
+    """Return what to do instead of an edit of ``training.epochs``."""
+    if now == before:
+        return ""
+    if now < before:
+        return "A run cannot be made shorter. "
+    return (
+        f"To train it longer: nes-lab resume {run_id} --epochs {now}, or in Python run.extend({now}); "
+        f"training.epochs stays {before}. "
     )
 
 

@@ -163,11 +163,25 @@ def test_check_settings_sees_a_file_that_was_exchanged(tmp_path, path):
         Run(store, folder.name).check_resumable()
 
 
+def test_check_settings_reads_a_budget_in_any_spelling(tmp_path):
+    store, folder = paused_run(tmp_path)
+    for spelling in ("70.0%", 0.7, " 0.70 ", "7e-1"):
+        edit(folder, **{"compression.params": spelling})
+        Run(store, folder.name).check_resumable()
+    edit(folder, **{"compression.params": "70.1%"})
+    with pytest.raises(CheckpointError, match=r"compression.params was 70%, is 70.1%"):
+        Run(store, folder.name).check_resumable()
+
+
 def test_check_settings_names_the_way_to_more_epochs(tmp_path):
     store, folder = paused_run(tmp_path)
-    edit(folder, **{"training.epochs": 30})
-    with pytest.raises(CheckpointError, match=r"training.epochs was 20, is 30.*nes-lab resume \S+ --epochs 30 trains"):
-        Run(store, folder.name).check_resumable()
+    for epochs, advice in (
+        (30, r"To train it longer: nes-lab resume \S+ --epochs 30, or"),
+        (10, "cannot be made shorter"),
+    ):
+        edit(folder, **{"training.epochs": epochs})
+        with pytest.raises(CheckpointError, match=rf"epochs was 20, is {epochs}\. .*{advice}.* Put back what"):
+            Run(store, folder.name).check_resumable()
     edit(folder, **{"training.epochs": 20})
     run = Run(store, folder.name)
     run._extend(30, run.memory)
