@@ -25,4 +25,4 @@ def sidebar_run() -> None:
     st.caption("Current run")
     st.page_link("views/run.py", label=plain_text(run_title(info)), query_params={"run": info.id})
     if info.is_active:
-        st.progress(info.progress, text=progress_text(info, run.metrics().rows, run.events()))
+        st.progress(info.bar_progress, text=progress_text(info, run.metrics().rows, run.events()))

@@ -17,7 +17,6 @@
 ``same_settings``: compare the configuration of a run with the one it was trained with.
 ``same_data``: compare the data of a run with the data it was trained with.
 ``given_again``: compare what is given to continue a run with what the run was created with.
-``result_notes``: say when the numbers of a finished run mean little.
 ``alarms``: say what is wrong with a run while it trains.
 ``train_here``: train a run in this process, and write how it ended.
 ``run_experiment``: train or resume a run, in one process or in several that train together.

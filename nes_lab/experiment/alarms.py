@@ -10,8 +10,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nes_lab.experiment.result_notes import ONE_CLASS, notes_on_results
 from nes_lab.figures.start_moves import StartMoves
+from nes_lab.records.result_notes import ONE_CLASS, notes_on_results
 from nes_lab.runs.info import RunInfo
 
 __all__ = ["run_alarms"]

@@ -24,7 +24,6 @@ from nes_lab.datasets.loaders import NOT_RESUMABLE
 from nes_lab.errors import CheckpointError
 from nes_lab.experiment.build import Built, build, recipe_of
 from nes_lab.experiment.initial_network import load_initial
-from nes_lab.experiment.result_notes import notes_on_results
 from nes_lab.experiment.same_data import Continued
 from nes_lab.experiment.same_settings import settings_record
 from nes_lab.experiment.weights_notes import notes_on_weights
@@ -45,6 +44,7 @@ from nes_lab.training.loop import Trainer
 from nes_lab.training.signals import StopSignals
 from nes_lab.training.task import CLASSIFICATION, Task
 from nes_lab.training.trackers import Trackers
+from nes_lab.training.training_notes import notes_on_training
 from nes_lab.training.training_state import TrainingState
 
 __all__ = ["Attempt", "make_trainer"]
@@ -132,7 +132,7 @@ class Attempt:
             self.writer.status("cancelled", step=trainer.step, reason=reason)
             return {"state": "cancelled", "step": trainer.step, "total": trainer.total}
         summary = self._summary(built, trainer)
-        notes = self._notes(built, trainer)
+        notes = self._notes(trainer)
         if notes or self.writer.store.get(self.writer.run_id).summary.get("note"):
             summary["note"] = "; ".join(notes)
         self.writer.summary(**summary)
@@ -141,13 +141,11 @@ class Attempt:
         self.writer.status("finished", step=trainer.step, reason="; ".join(notes))
         return {"state": "finished", **summary}
 
-    def _notes(self, built: Built, trainer: Trainer) -> tuple[str, ...]:
+    def _notes(self, trainer: Trainer) -> tuple[str, ...]:
         """Return sentences for the user if the results of the run mean little, or if it has no best checkpoint."""
-        task, rows = trainer.task, self.writer.store.metrics(self.writer.run_id)
-        about = {"own_loss": task.own_loss is not None, "distilled": self.config.training.kd_weight > 0}
-        head = trainer.objective.head.note
-        unknown = "" if trainer.best else f"no validation gave a finite number for {task.decisive}"
-        return (*notes_on_results(rows, built.data.num_classes, **about), *filter(None, [head, unknown]))
+        rows = self.writer.store.metrics(self.writer.run_id)
+        unknown = () if trainer.best else (f"no validation gave a finite number for {trainer.task.decisive}",)
+        return (*notes_on_training(trainer, rows), *unknown)
 
     def _build(self, checkpoint: Checkpoint | None) -> Built:
         """Build the network and the data in the first process of the training, then send the plan to the other processes.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from nes_lab.config import ExperimentConfig
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import OptionError
-from nes_lab.experiment.result_notes import ONE_CLASS
 from nes_lab.import_spec import is_import_spec
+from nes_lab.records.result_notes import ONE_CLASS
 
 __all__ = ["notes_on_data", "without_label_smoothing"]
 

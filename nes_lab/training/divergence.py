@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from nes_lab.errors import RunError
+from nes_lab.records.result_notes import LOWER_LR
 from nes_lab.training import distributed
 from nes_lab.training.training_state import TrainingState
 
 __all__ = ["DivergedError", "DivergenceWatch"]
-
-_ADVICE = "try a lower lr, a longer warmup_epochs, or clip_grad=1"
 
 
 class DivergedError(RunError):
@@ -107,4 +106,4 @@ class DivergenceWatch:
             DivergedError: Always.
         """
         lr = self.training.optimizer.param_groups[0]["lr"]
-        raise DivergedError(f"{what} is {value} at step {step} (lr {lr:.3g}); the last checkpoint is kept; {_ADVICE}")
+        raise DivergedError(f"{what} is {value} at step {step} (lr {lr:.3g}); the last checkpoint is kept; {LOWER_LR}")

@@ -28,6 +28,7 @@ from nes_lab.training.metrics import AnyMetric
 from nes_lab.training.networks import broadcast_buffers, check_network
 from nes_lab.training.recipe import Recipe
 from nes_lab.training.task import Loss
+from nes_lab.training.training_notes import notes_on_training
 from nes_lab.training.training_state import TrainingState
 
 __all__ = ["fine_tune"]
@@ -168,12 +169,12 @@ class _Watch:
         return self.seconds_before + time.perf_counter() - self.begun
 
     def report(self, keep: Literal["best", "last"], notes: tuple[str, ...] = ()) -> TrainingReport:
-        task, data, head = self.trainer.task, self.trainer.data, self.trainer.objective.head
+        task, data = self.trainer.task, self.trainer.data
         weights = "last" if self.best.epoch is None else keep
         about = {
             "steps": self.trainer.step,
             "seconds": self._seconds(),
-            "notes": (*data.notes, *notes, *filter(None, [head.note])),
+            "notes": (*data.notes, *notes, *notes_on_training(self.trainer, self.rows)),
         }
         better = "higher" if task.better == "higher" else "lower"
         return TrainingReport(task.decisive, better, tuple(self.rows), self.best.epoch, weights, **about)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from nes_lab.cost.probe import in_mode
 from nes_lab.errors import OptionError
-from nes_lab.training.head import Head, largest_class
+from nes_lab.training.head import Head
 from nes_lab.training.losses import classification_loss, kd_loss
 from nes_lab.training.metrics import mean_of
 from nes_lab.training.precision import Precision
@@ -77,7 +77,7 @@ class Objective:
             The images and the labels. Labels that are not mixed are class numbers ``(N,)``. Mixed labels are a
             probability for every class, ``(N, classes)``.
         """
-        device, self._largest = self.precision.device, largest_class(labels)
+        device, self._largest = self.precision.device, self.head.see(labels)
         images = images.to(device, non_blocking=True)
         labels = labels.to(device, non_blocking=True)
         if images.ndim == 4 and self.recipe.channels_last:

@@ -1,6 +1,6 @@
-"""Say at the end of a run when its numbers mean little: it diverged with finite numbers, or its data has one class.
+"""Say at the end of a training when its numbers mean little: it diverged with finite numbers, or its data has one class.
 
-Tests: tests/experiment/test_result_notes.py.
+Tests: tests/training/test_result_notes.py.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["ONE_CLASS", "notes_on_results"]
+__all__ = ["LOWER_LR", "ONE_CLASS", "notes_on_results"]
 
-ONE_CLASS = "the data has one class, so the loss and the accuracy say nothing about the network"
+ONE_CLASS = "the training data has one class, so the loss and the accuracy say nothing about the network"
+LOWER_LR = "try a lower lr, a longer warmup_epochs, or clip_grad=1"
 WORSE_THAN_GUESSING, FAR_ABOVE = 2.0, 10.0
 """A training diverged if its loss ends this many times above the loss of guessing, or far above its first loss."""
 
@@ -19,21 +20,21 @@ WORSE_THAN_GUESSING, FAR_ABOVE = 2.0, 10.0
 def notes_on_results(
     rows: Sequence[Mapping[str, Any]], classes: int, *, own_loss: bool = False, distilled: bool = False
 ) -> tuple[str, ...]:
-    """Return sentences about a run whose results mean little. Empty for an ordinary run.
+    """Return sentences about a training whose results mean little, with or without a run. Empty for an ordinary one.
 
     Uniform guesses among C classes have a cross entropy of log C, with or without label smoothing. A validation loss may be
     above it by overfitting, so only a far larger one counts.
 
     Args:
-        rows: Rows of the run's metrics, in the order of their steps.
+        rows: Rows of the training's metrics, in the order of their steps.
         classes: Number of classes of the data; 0: not known.
-        own_loss: Whether the run has a loss of its own, which has no such value.
+        own_loss: Whether the training has a loss of its own, which has no such value.
         distilled: Whether a part of the training loss compares the network with a teacher.
 
     Examples:
         >>> rows = [{"step": 1, "split": "train", "loss": 2.3}, {"step": 9, "split": "train", "loss": 23538.0}]
         >>> notes_on_results(rows, classes=10)
-        ('it diverged: the training loss ends at 23,538, and guessing among 10 classes gives 2.303; try a lower training.lr, ...)
+        ('it diverged: the training loss ends at 23,538, and guessing among 10 classes gives 2.303; try a lower lr, ...)
     """
     if own_loss:
         return _diverged(rows, "train", _first(rows), FAR_ABOVE, "began at {:,.4g}")
@@ -62,5 +63,4 @@ def _diverged(
     if not losses or not 0 < normal * factor < losses[-1]:
         return ()
     what = "training" if split == "train" else "validation"
-    advice = "try a lower training.lr, a longer training.warmup_epochs, or training.clip_grad=1"
-    return (f"it diverged: the {what} loss ends at {losses[-1]:,.6g}, and {told.format(normal)}; {advice}",)
+    return (f"it diverged: the {what} loss ends at {losses[-1]:,.6g}, and {told.format(normal)}; {LOWER_LR}",)

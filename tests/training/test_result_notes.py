@@ -1,9 +1,13 @@
 """A finished run whose numbers are no results says so, where people look at it."""
 
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
 import nes_lab
 from nes_lab.cli.entry import main
-from nes_lab.experiment.result_notes import ONE_CLASS, notes_on_results
 from nes_lab.figures.run_report import run_report
+from nes_lab.records.result_notes import ONE_CLASS, notes_on_results
 from tests.datasets.samples import make_tree
 
 
@@ -53,3 +57,22 @@ def test_a_run_on_one_class_says_so(tmp_path, capsys):
     assert run.info.notes == (ONE_CLASS,) and run.summary["note"] == ONE_CLASS
     assert main(["data", "check", str(root)]) == 0
     assert "one class: a network has nothing to tell apart" in capsys.readouterr().out
+
+
+def fine_tuned(targets, outputs=10, lr=1e-3, loaders=True):
+    network = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, outputs))
+    pairs = torch.randn(64, 8, generator=torch.Generator().manual_seed(0)), targets
+    data = DataLoader(TensorDataset(*pairs), batch_size=16) if loaders else pairs
+    return nes_lab.fine_tune(network, data, data, {"epochs": 2, "lr": lr, "optimizer": "sgd"}, progress=False).notes
+
+
+def test_fine_tune_says_what_a_run_says():
+    """Loaders do not tell their classes in advance, so the targets tell them."""
+    eight = torch.arange(64) % 8
+    for loaders in (True, False):
+        assert any(note.startswith("it diverged") for note in fine_tuned(eight, outputs=8, lr=90.0, loaders=loaders))
+        assert ONE_CLASS in fine_tuned(torch.full((64,), 3), loaders=loaders)
+    (_, note) = fine_tuned(eight, outputs=1000)
+    assert note.startswith("the network has 1,000 outputs, but the data has 8 classes among its targets")
+    assert fine_tuned(eight, loaders=False, outputs=8) == ()
+    assert len(fine_tuned(eight)) == 1, "10 outputs for 8 classes of a loader are no fault"
