@@ -106,7 +106,7 @@ def setting_changes(before: ExperimentConfig, now: ExperimentConfig) -> list[Set
     """Return the fields that differ between two configurations, in the order of the fields.
 
     A section that only one of them has, such as ``compression``, is one field. The same budget in another spelling, such as
-    ``0.7`` for ``70%``, is no difference.
+    ``0.7`` for ``70%``, is not a difference.
 
     Examples:
         >>> from nes_lab.config import load_config

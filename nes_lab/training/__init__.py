@@ -8,6 +8,7 @@ The training loop, its inputs and its reports:
 ``best_weights``: keep the weights of the best epoch in memory.
 ``checkpoint_folder``: keep the checkpoints of a training in a folder of its own.
 ``training_state``: hold the network, optimizer and counters of a training, and return what a checkpoint stores of them.
+``training_notes``: say at the end of a training when its numbers mean little.
 ``hooks``: define the callbacks through which a training reports and is stopped.
 ``reporter``: send metrics, progress and events to these callbacks.
 ``divergence``: stop at the first loss or weight that is not finite.
