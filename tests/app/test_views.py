@@ -313,6 +313,16 @@ def test_run_cancels_a_queued_run(store):
     assert "cancelled" in words(at)
 
 
+def test_the_bars_of_page_and_sidebar_show_the_fit(store):
+    run_id = store.create({}, label="fits")
+    with RunWriter(store, run_id) as writer:
+        writer.status(stage={"phase": "fit", "done": 1, "total": 4, "label": "conv"})
+        page = open_page("run", run=run_id).run()  # the sidebar knows the run now
+    bars = [bar.proto for bar in page.get("progress")]
+    assert [bar.value for bar in bars] == [25, 25]
+    assert all(bar.text.startswith("before the first step: fit 1 of 4") for bar in bars)
+
+
 def test_run_promises_no_measurement_of_a_run_that_ended(store):
     run_id = store.create({}, label="never began")
     assert "It starts in a moment" in words(open_page("run", run=run_id))
