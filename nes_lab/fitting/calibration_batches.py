@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -23,7 +24,8 @@ def calibration_batches(argument: str, batches: Any, model: nn.Module | None = N
 
     - a tensor, or a dict of keyword arguments: the input;
     - ``(images, labels)``: the first entry is the input, and the labels are not used;
-    - ``((a, b), labels)``: the input ``(a, b)`` of a model with several arguments; without labels, ``((a, b), None)``.
+    - ``((a, b), labels)``: the input ``(a, b)`` of a model with several arguments; without labels, ``((a, b), None)``. Each argument is
+      a tensor or a dataclass.
 
     Args:
         argument: Name to use for ``batches`` in error messages, such as ``"norms"``.
@@ -47,7 +49,9 @@ def calibration_batches(argument: str, batches: Any, model: nn.Module | None = N
     number = -1
     for number, batch in enumerate(batches):
         x = batch[0] if isinstance(batch, tuple | list) and batch else batch
-        is_several = isinstance(x, tuple | list) and bool(x) and all(isinstance(part, Tensor) for part in x)
+        is_several = (
+            isinstance(x, tuple | list) and bool(x) and all(isinstance(p, Tensor) or is_dataclass(p) for p in x)
+        )
         if not (isinstance(x, Tensor | Mapping) or is_several):
             raise OptionError(f"{argument}: batch {number} is a {type(batch).__name__} of {type(x).__name__}; {_FORMS}")
         if model is not None and number == 0 and isinstance(batch, tuple | list) and isinstance(x, Tensor):

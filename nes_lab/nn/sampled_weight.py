@@ -77,7 +77,8 @@ class SampledWeight(Tensor):
     such as ``weight[0]``, ``weight.detach()`` and ``weight.view(-1)``.
 
     These changes cannot be refused, and have no effect on the layer: through ``weight.numpy()``, functions of torch such as
-    ``torch.relu_(weight)``, and the argument ``out=weight``, which ``torch.nn.init.eye_`` uses.
+    ``torch.relu_(weight)`` and ``torch._foreach_zero_([weight])``, and the argument ``out=weight``, which ``torch.nn.init.eye_``
+    uses.
 
     Results of operations are ordinary tensors. So are ``weight.clone()``, ``nn.Parameter(weight)``, ``nn.Buffer(weight)``, and a
     weight read from a file: they can be changed. While torch compiles, traces or transforms the code, a layer returns ordinary

@@ -21,7 +21,7 @@ from nes_lab.nn.copy_network import copy_network
 from nes_lab.surgery.foldable_norms import NormPairs
 from nes_lab.text import list_some
 
-__all__ = ["harmful_folds", "warn_harmful", "warn_unsure"]
+__all__ = ["harmful_folds", "warn_compared", "warn_harmful", "warn_unsure"]
 
 Fold = Callable[[nn.Module, Mapping[str, str]], nn.Module]
 
@@ -115,6 +115,25 @@ def warn_unsure(pairs: NormPairs, caller: str) -> None:
             f"{caller}: the forward method of {list_some(names, 3)} cannot be traced, so it may call the layers inside in other "
             f"ways too. {len(pairs.unsure)} norms stay as they are: {list_some(list(pairs.unsure), 3)}. With an input of the "
             f"model ({'calibration=' if caller == 'fit' else 'example_input='}) they are folded if the outputs stay the same",
+            stacklevel=3,
+        )
+
+
+def warn_compared(pairs: NormPairs, norms: Sequence[str], caller: str) -> None:
+    """Warn about the norms that are folded only because an example showed the same outputs. Without such norms, do nothing.
+
+    Args:
+        pairs: The norms that follow a layer.
+        norms: Names of these norms.
+        caller: Name of the public function that asks.
+    """
+    if norms:
+        shown = [f"{norm!r} into {pairs.unsure[norm]!r}" for norm in norms]
+        names = [repr(name) if name else "the model itself" for name in pairs.unread]
+        warnings.warn(
+            f"{caller}: the forward method of {list_some(names, 3)} cannot be traced, and the comparison covers only what the "
+            f"example takes. If other inputs take another branch, or other methods call these layers, the outputs there may be "
+            f"wrong: {list_some(shown, 3)}",
             stacklevel=3,
         )
 

@@ -25,7 +25,7 @@ from nes_lab.nn.copy_network import Model
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.linear import EpitomeLinear
 from nes_lab.surgery.carry_over import copy_with_replacements
-from nes_lab.surgery.fold_check import harmful_folds, warn_harmful, warn_unsure
+from nes_lab.surgery.fold_check import harmful_folds, warn_compared, warn_harmful, warn_unsure
 from nes_lab.surgery.foldable_norms import norm_pairs
 
 __all__ = ["FoldedBatchNorm1d", "folded_norm", "fuse", "safe_pairs"]
@@ -50,7 +50,9 @@ def fuse(model: Model, example_input: Any = None) -> Model:
             module are folded only if ``example_input`` is given; otherwise a warning names the module.
         example_input: Input of one forward pass, on the model's device: a tensor, a tuple of arguments or a dict of keyword
             arguments. The outputs of the copy are compared with those of the model. Norms that would change them stay as they
-            are, and a warning names them. None: nothing is compared.
+            are, and a warning names them. None: nothing is compared. The comparison covers only what the example takes. Other
+            branches of an ``if``, other flags and arguments, and other methods of the model, such as ``model.features(x)``, are
+            not seen. A warning names the norms that are folded only because of the example.
 
     Returns:
         The copy, of the model's class.
@@ -94,6 +96,7 @@ def safe_pairs(model: nn.Module, example_input: Any, caller: str, compare_all: b
     every = {**pairs.sure, **pairs.unsure}
     wrong = harmful_folds(model, every, example_input, _folded)
     warn_harmful({norm: every[norm] for norm in wrong}, caller)
+    warn_compared(pairs, [norm for norm in pairs.unsure if norm not in wrong], caller)
     return {norm: layer for norm, layer in every.items() if norm not in wrong}
 
 

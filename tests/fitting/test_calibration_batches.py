@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import nes_lab
 from nes_lab.errors import OptionError
 from nes_lab.fitting.calibration_batches import calibration_batches
 from nes_lab.fitting.norm_statistics import reestimate_norms
@@ -57,3 +59,21 @@ def test_calibration_batches_warns_of_a_pair_that_may_be_two_arguments():
 def test_calibration_batches_refuses_a_tuple_of_tensors():
     with pytest.raises(OptionError, match="may be one batch or several"):
         list(calibration_batches("norms", (X, LABELS)))
+
+
+@dataclass
+class Batch:
+    """An argument that is not a tensor."""
+
+    x: Tensor
+
+
+def test_fit_takes_the_arguments_that_plans_take():
+    class Reads(nn.Sequential):
+        def forward(self, batch: Batch) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+            return super().forward(batch.x)
+
+    model, batch = Reads(nn.Linear(32, 32)), Batch(torch.randn(64, 32))
+    plan = nes_lab.plan_for_budget(model, nes_lab.Budget(params="60%"), (batch,))
+    _, report = nes_lab.fit(model, plan, calibration=[((batch,), None)], example_input=(batch,))
+    assert report.verified and report.layers[0].error_after is not None
