@@ -308,3 +308,30 @@ def test_forms_and_the_current_run_survive_a_change_of_page(app):
         assert older in page.url
         page.locator('[data-testid="stSidebar"]').get_by_text("older").wait_for()
         assert not faults
+
+
+@pytest.mark.slow
+def test_runs_are_selected_and_renamed_in_the_table(app):
+    url, store = app
+    older, newer = (write_run(store, label=label) for label in ("older", "newer"))
+    with browse(width=1440) as (page, faults):
+        page.goto(f"{url}/runs")
+        settle(page)
+        canvas = page.locator('[data-testid="stDataFrame"] canvas').first
+        canvas.wait_for()
+        box = canvas.bounding_box()
+        assert box is not None
+        for row, run_id in ((1, newer), (2, older)):  # row 0 is the head
+            page.mouse.click(box["x"] + 18, box["y"] + 35 * row + 17)
+            page.wait_for_url(f"**{run_id}*")
+        page.get_by_text("2 selected").wait_for()
+        page.locator(".nes-plot[data-drawn]").wait_for()
+        page.wait_for_timeout(1500)  # the grid takes no edit while the page draws the comparison
+        page.mouse.dblclick(box["x"] + 90, box["y"] + 35 * 2 + 17)
+        page.locator(".gdg-input").fill("<b>renamed</b>")
+        page.keyboard.press("Enter")
+        page.wait_for_function("document.querySelector('.nes-plot').data.some(curve => curve.name.includes('renamed'))")
+        assert (store.get(older).label, store.get(newer).label) == ("<b>renamed</b>", "newer")
+        page.reload()
+        page.get_by_text("2 selected").wait_for()
+        assert not faults
