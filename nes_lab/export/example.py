@@ -5,7 +5,7 @@ Tests: tests/export/test_onnx.py
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,37 +21,38 @@ __all__ = ["ExampleInput", "check_example", "output_of", "outputs_of", "precisio
 
 @dataclass(frozen=True)
 class ExampleInput:
-    """Holds the example input with which a model is exported: the arguments of its forward, all of them tensors.
+    """Holds the example input with which a model is exported: the arguments of its forward, tensors or None.
 
     Args:
-        args: Positional arguments.
-        kwargs: Keyword arguments.
+        args: Positional arguments. None is a constant of the exported file, not an input.
+        kwargs: Keyword arguments. None is a constant here too.
         batch: Batch size: the length of the first axis of the first tensor; 0 if that tensor has no axes.
     """
 
-    args: tuple[Tensor, ...]
-    kwargs: Mapping[str, Tensor]
+    args: tuple[Tensor | None, ...]
+    kwargs: Mapping[str, Tensor | None]
     batch: int
 
     @classmethod
     def of(cls, example_input: Any) -> ExampleInput:
-        """Return an ``ExampleInput`` with the tensors that the user gave for one forward pass.
+        """Return an ``ExampleInput`` with the arguments that the user gave for one forward pass.
 
         Args:
             example_input: A tensor, a tuple of positional arguments, or a dict of keyword arguments.
 
         Raises:
-            OptionError: If ``example_input`` contains something other than tensors, or nothing.
+            OptionError: If ``example_input`` contains something other than tensors and None, or no tensor.
         """
         kwargs = dict(example_input) if isinstance(example_input, Mapping) else {}
         args: tuple[Any, ...] = (
             () if kwargs else tuple(example_input) if isinstance(example_input, tuple | list) else (example_input,)
         )
-        tensors = [*args, *kwargs.values()]
-        wrong = next((t for t in tensors if not isinstance(t, Tensor)), None)
+        given = [value for value in (*args, *kwargs.values()) if value is not None]
+        tensors = [value for value in given if isinstance(value, Tensor)]
+        wrong = next((value for value in given if not isinstance(value, Tensor)), None)
         if not tensors or wrong is not None:
             raise OptionError(
-                f"example_input holds a {type(wrong).__name__}; give a tensor, or a tuple or dict of tensors, "
+                f"example_input holds a {type(wrong).__name__}; give a tensor, or a tuple or dict of tensors (or None), "
                 "and wrap a model that takes other arguments in a module that sets them"
             )
         return cls(args, kwargs, tensors[0].shape[0] if tensors[0].ndim else 0)
@@ -59,7 +60,7 @@ class ExampleInput:
     @property
     def tensors(self) -> list[Tensor]:
         """All tensors of the example input, positional arguments first."""
-        return [*self.args, *self.kwargs.values()]
+        return [value for value in (*self.args, *self.kwargs.values()) if value is not None]
 
     def with_batch(self, batch: int) -> ExampleInput:
         """Return the example input with another batch size. Entries along the batch axis are repeated or dropped.
@@ -69,23 +70,22 @@ class ExampleInput:
         """
         index = torch.arange(batch) % max(self.batch, 1)
 
-        def resized(t: Tensor) -> Tensor:
-            return t.index_select(0, index.to(t.device)) if self._has_batch(t) else t
-
-        return ExampleInput(tuple(map(resized, self.args)), {k: resized(t) for k, t in self.kwargs.items()}, batch)
+        return self._map(lambda t: t.index_select(0, index.to(t.device)) if self._has_batch(t) else t, batch)
 
     def to(self, device: torch.device | str) -> ExampleInput:
         """Return the example input with its tensors on another device."""
-        return ExampleInput(
-            tuple(t.to(device) for t in self.args), {k: t.to(device) for k, t in self.kwargs.items()}, self.batch
-        )
+        return self._map(lambda t: t.to(device), self.batch)
+
+    def _map(self, change: Callable[[Tensor], Tensor], batch: int) -> ExampleInput:
+        args = tuple(None if t is None else change(t) for t in self.args)
+        return ExampleInput(args, {k: None if t is None else change(t) for k, t in self.kwargs.items()}, batch)
 
     def dynamic_shapes(self) -> Any:
         """Return which axis of each tensor is the batch axis, as the argument ``dynamic_shapes`` of ``torch.export``."""
         batch = torch.export.Dim("batch")
 
-        def axes(t: Tensor) -> dict[int, Any]:
-            return {0: batch} if self._has_batch(t) else {}
+        def axes(t: Tensor | None) -> dict[int, Any] | None:
+            return None if t is None else {0: batch} if self._has_batch(t) else {}
 
         return {k: axes(t) for k, t in self.kwargs.items()} if self.kwargs else tuple(map(axes, self.args))
 

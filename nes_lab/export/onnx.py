@@ -61,7 +61,7 @@ def export_onnx(
 
     Args:
         model: A compressed or dense model on any device. It does not change, and is exported in evaluation mode.
-        example_input: A tensor, or a tuple or dict of tensors.
+        example_input: A tensor, or a tuple or dict of tensors and None. None is a constant of the file, not an input.
         path: Path of the file; an existing file is replaced.
         form: ``"materialized"``: plain convolutions and linear layers. ``"factored"``: each epitome is stored once, and
             the graph computes with the epitome by slices, gathers and additions. The starts (positions of patches) are

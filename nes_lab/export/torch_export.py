@@ -41,7 +41,7 @@ def export_torch(
 
     Args:
         model: A compressed or dense model. It does not change, and is exported in evaluation mode, on its device.
-        example_input: A tensor, or a tuple or dict of tensors.
+        example_input: A tensor, or a tuple or dict of tensors and None. None is a constant of the file, not an input.
         path: Path of the file, ending in ``.pt2``; an existing file is replaced.
         form: ``"materialized"``: plain convolutions and linear layers. ``"factored"``: each epitome is stored once, and the graph
             computes with the epitome by slices, gathers and additions.

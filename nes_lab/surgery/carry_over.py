@@ -9,6 +9,7 @@ Tests: tests/surgery/test_carry_over.py
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import FunctionType
@@ -62,6 +63,8 @@ def copy_with_replacements(model: Model, replacement: Callable[[str, nn.Module],
 
     A module may be registered in several places. It then gets one new module for all these places.
 
+    What ``module.compile()`` made is not copied, as in copies by ``copy.deepcopy``. A warning names the modules.
+
     Args:
         model: The network; it is not changed.
         replacement: Function that takes a module's name and the module. It returns the new module, or None to copy the old one.
@@ -70,6 +73,7 @@ def copy_with_replacements(model: Model, replacement: Callable[[str, nn.Module],
         OptionError: If the network holds something that cannot be copied; the message names module and attribute. Then
             ``replacement`` is not called.
     """
+    _warn_of_compiled(model)
     memo = prepare_memo(model, {})
     candidates = [(module, replacement(name, module)) for name, module in model.named_modules()]
     replaced = [(old, new) for old, new in candidates if new is not None]
@@ -81,10 +85,20 @@ def copy_with_replacements(model: Model, replacement: Callable[[str, nn.Module],
     return copied
 
 
+def _warn_of_compiled(model: nn.Module) -> None:
+    compiled = [repr(name) if name else "the network" for name, m in model.named_modules() if vars(m).get(_NOT_COPIED)]
+    if compiled:
+        warnings.warn(
+            f"compile() of {', '.join(compiled)} is not carried over; call compile() again on the network that is returned",
+            stacklevel=5,
+        )
+
+
 def carry_over(old: nn.Module, new: nn.Module, memo: Memo) -> None:
     """Copy what users added to a layer to the layer that takes its place.
 
-    These are attributes, parameters, buffers, submodules, hooks, and the attributes, hooks and memory format of parameters.
+    These are attributes, parameters, buffers, submodules, hooks, and the attributes, hooks and memory format of parameters. What
+    ``module.compile()`` made is left out.
 
     Args:
         old: The layer; it is not changed.

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nes_lab import count, export_torch, materialize
+from nes_lab import count, export_onnx, export_torch, materialize
 from nes_lab.errors import CheckpointError, ExportError, OptionError
 from nes_lab.export import torch_export as exporter
 from tests.export.networks import Net, compressed
@@ -76,3 +76,26 @@ def test_export_torch_counts_recurrent_layers(tmp_path):
     model, x = nn.Sequential(nn.LSTM(6, 8)).eval(), torch.randn(5, 2, 6)
     report = export_torch(model, x, tmp_path / "m.pt2", dynamic_batch=False)
     assert report.madds == count(model, x).madds > 0
+
+
+class Masked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x, mask=None, scale=None):
+        y = self.layer(x) * scale
+        return y if mask is None else y * mask
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+@pytest.mark.parametrize(("export", "name"), [(export_torch, "m.pt2"), (export_onnx, "m.onnx")])
+def test_exports_take_none_as_a_constant(export, name, by_name, tmp_path):
+    if export is export_onnx:
+        pytest.importorskip("onnxscript")
+        pytest.importorskip("onnxruntime")
+    arguments = {"x": torch.randn(2, 4), "mask": None, "scale": torch.randn(2, 1)}
+    report = export(Masked(), arguments if by_name else tuple(arguments.values()), tmp_path / name)
+    assert report.batches == (2, 1) and report.madds == 24
+    with pytest.raises(OptionError, match="example_input holds a NoneType"):
+        export(Masked(), (None,), tmp_path / name)

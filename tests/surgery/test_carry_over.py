@@ -294,3 +294,11 @@ def test_a_bias_that_layers_share_stays_shared():
     for made in (small, nes_lab.materialize(small)):
         assert made[0].bias is made[1].bias is made[2].bias is made.kept[0] and made[0].bias is not network[0].bias
     assert nes_lab.count(small, torch.randn(2, 32)).params == plan.predicted.params
+
+
+def test_a_warning_names_the_layers_that_were_compiled():
+    network = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64))
+    network[1].compile(backend="eager")
+    with pytest.warns(UserWarning, match=r"compile\(\) of '1' is not carried over; call compile\(\) again"):
+        small = _compressed(network, torch.randn(2, 64))
+    assert small[1]._compiled_call_impl is None and network[1]._compiled_call_impl is not None
