@@ -44,4 +44,5 @@ def plot(figure: Any, key: str, clickable: bool = False) -> Any:
     themed = apply_theme(figure, st.context.theme.type == "dark", see_through=True)
     spec = figure_json(themed) | {"config": PLOT_CONFIG}
     data = {"figure": json.dumps(spec), "paths": [file_path("plot"), file_path("plotly")], "clickable": clickable}
-    return _plot(key=key, data=data, height="content", on_clicked_change=lambda: None).clicked
+    result = _plot(key=key, data=data, height="content", on_clicked_change=lambda: None)
+    return getattr(result, "clicked", None)  # without a browser there is no such attribute
