@@ -129,7 +129,7 @@ KINDS = (
     Kind(
         "a network has other outputs than the data has classes; a run diverged, or its data has one class",
         "compared before the first step on every way into a training; a run whose numbers say nothing has a note",
-        ("training/test_head.py", "experiment/test_result_notes.py"),
+        ("training/test_head.py", "training/test_result_notes.py"),
     ),
     Kind(
         "classes in another order than that of the weights (1, 10, 2 and 1, 2, 10): labels are permuted",
