@@ -105,7 +105,12 @@ def pages() -> dict[str, Any]:
         large = _run(store, "large epitome", rows=2, cells=CELLS)
         found: dict[str, Any] = {"runs": RUNS, "rows per run": ROWS, "cells of the epitome": CELLS**2}
         with serve(home, home / "server.log") as url, browse(width=1400) as (page, faults):
-            for name, path in (("Start", ""), ("Run, 200 runs", "run"), ("Trade-off, 200 runs", "trade_off")):
+            for name, path in (
+                ("Start", ""),
+                ("Runs, 200 runs", "runs"),
+                ("Run, 200 runs", "run"),
+                ("Trade-off, 200 runs", "trade_off"),
+            ):
                 begin = time.perf_counter()
                 page.goto(f"{url}/{path}")
                 settle(page)

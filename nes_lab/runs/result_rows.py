@@ -62,10 +62,9 @@ def result_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     for key, value in summary.items():
         name, text = _NAMES.get(key, (key.replace("_", " ").capitalize(), format_value))
         is_missing = value is None or (isinstance(value, float) and not math.isfinite(value))
-        is_number = isinstance(value, int | float) and not is_missing
         shown = NO_VALUE if is_missing else text(value) if _fits(value, text) else format_value(value)
         dense = summary.get(_OF_DENSE.get(key, ""))
-        if dense and is_number:
+        if dense and isinstance(value, int | float) and not is_missing:
             shown += f" ({format_share(value, dense)} of dense)"
         rows.append({"result": name, "value": shown})
     return rows
