@@ -25,7 +25,7 @@ from nes_lab.runs.store import RunStore
 from nes_lab.runs.writer import RunWriter
 from nes_lab.sweeps.executors import LocalExecutor
 from tests.datasets.samples import make_tree, save_image
-from tests.experiment.test_run_experiment import cancel_at
+from tests.experiment.test_run_experiment import stop_after
 
 TOGETHER: dict[str, dict[str, Any]] = {
     "compression.preset": {"compression.params": None, "compression.preset": "both_axes"},
@@ -188,11 +188,12 @@ def test_check_settings_names_the_way_to_more_epochs(tmp_path):
     run.check_resumable()  # an extension is no edit
 
 
-def test_check_settings_of_a_record_of_an_older_version_says_that_it_cannot_compare(tmp_path):
+def test_check_settings_of_a_record_of_an_older_version_says_that_it_cannot_compare(tmp_path, monkeypatch):
     """A run of an older version resumes, with an event."""
     config = {"data": {"limit": 64, "batch_size": 16}, "training": {"epochs": 6, "threads": 1}}
     store, run_id = RunStore(tmp_path), RunStore(tmp_path).create(load_config(config).to_dict())
-    run_experiment(store, run_id, on_progress=cancel_at(store, run_id, 2))
+    stop_after(monkeypatch, 2)
+    run_experiment(store, run_id)
     folder = store.path(run_id)
     manifest = read_json(folder / layout.CHECKPOINTS / layout.MANIFEST)
     for entry in manifest["checkpoints"]:
@@ -220,10 +221,11 @@ def exchange_classes(root: Path) -> None:
     (root / "train" / "x").rename(root / "train" / "dog")
 
 
-def test_a_run_sees_exchanged_images_and_is_left_as_it_was(tmp_path):
+def test_a_run_sees_exchanged_images_and_is_left_as_it_was(tmp_path, monkeypatch):
     """Names, counts and labels are the same; the sizes of the files are not. The data may move to another folder."""
     store, run_id, root = image_run(tmp_path)
-    run_experiment(store, run_id, on_progress=cancel_at(store, run_id, 2))
+    stop_after(monkeypatch, 2)
+    run_experiment(store, run_id)
     folder = store.path(run_id)
     exchange_classes(root)
     before = files_of(folder)
@@ -240,10 +242,11 @@ def test_a_run_sees_exchanged_images_and_is_left_as_it_was(tmp_path):
     assert list(event["fields"]) == ["label", "data.root", "data.workers", "training.keep_checkpoints"]
 
 
-def test_a_run_sees_another_order_of_its_classes(tmp_path):
+def test_a_run_sees_another_order_of_its_classes(tmp_path, monkeypatch):
     """Labels are positions in the list of classes, so another order would permute them."""
     store, run_id, _ = image_run(tmp_path)
-    run_experiment(store, run_id, on_progress=cancel_at(store, run_id, 2))
+    stop_after(monkeypatch, 2)
+    run_experiment(store, run_id)
     (tmp_path / "order.txt").write_text("cat\ndog\n")
     edit(store.path(run_id), **{"data.class_order": str(tmp_path / "order.txt")})
     assert check_settings(store.path(run_id))  # the same order, from a file
