@@ -35,6 +35,15 @@ RUNS, ROWS = 200, 10_000
 CELLS = 1000
 """Side of the large epitome, in cells: it has a million of them."""
 
+TABLE, FIGURE = ".dvn-scroller", ".js-plotly-plot .main-svg"
+PAGES = {
+    "Runs, 200 runs": ("runs", TABLE),
+    "Start": ("", TABLE),
+    "Run, 200 runs": ("run", FIGURE),
+    "Trade-off, 200 runs": ("trade_off", FIGURE),
+}
+"""Name of a page -> its path, and what it must have drawn. The first one meets a fresh server."""
+
 HOVERS = 40
 
 
@@ -105,15 +114,11 @@ def pages() -> dict[str, Any]:
         large = _run(store, "large epitome", rows=2, cells=CELLS)
         found: dict[str, Any] = {"runs": RUNS, "rows per run": ROWS, "cells of the epitome": CELLS**2}
         with serve(home, home / "server.log") as url, browse(width=1400) as (page, faults):
-            for name, path in (
-                ("Start", ""),
-                ("Runs, 200 runs", "runs"),
-                ("Run, 200 runs", "run"),
-                ("Trade-off, 200 runs", "trade_off"),
-            ):
+            for name, (path, drawn) in PAGES.items():
                 begin = time.perf_counter()
                 page.goto(f"{url}/{path}")
                 settle(page)
+                page.locator(drawn).first.wait_for()
                 found[f"{name}, painted after s"] = round(time.perf_counter() - begin, 2)
             begin = time.perf_counter()
             page.goto(f"{url}/epitomes?run={large}")
