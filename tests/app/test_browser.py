@@ -302,7 +302,7 @@ def test_forms_and_the_current_run_survive_a_change_of_page(app):
         settle(page)
         page.locator(".dvn-scroller").first.click(position={"x": 18, "y": 90})  # the second run's box
         page.wait_for_url(f"**/run?run={older}")
-        page.get_by_text(f"id {older}").wait_for()
+        page.get_by_role("heading", name="older").wait_for()
         page.get_by_role("link", name="Epitomes").first.click()
         page.locator(".nes-explorer[data-drawn]").wait_for()
         assert older in page.url
