@@ -107,12 +107,16 @@ def _close(output: Tensor, expected: Tensor, tolerance: float) -> bool:
     return torch.allclose(output, expected, rtol=0.0, atol=tolerance * largest, equal_nan=True)
 
 
+def _untraced(pairs: NormPairs) -> str:
+    """Return the names of the modules whose forward methods cannot be traced, as text for a warning."""
+    return list_some([repr(name) if name else "the model itself" for name in pairs.unread], 3)
+
+
 def warn_unsure(pairs: NormPairs, caller: str) -> None:
     """Warn about the norms that stay because a forward method cannot be traced. Without such norms, do nothing."""
     if pairs.unsure:
-        names = [repr(name) if name else "the model itself" for name in pairs.unread]
         warnings.warn(
-            f"{caller}: the forward method of {list_some(names, 3)} cannot be traced, so it may call the layers inside in other "
+            f"{caller}: the forward method of {_untraced(pairs)} cannot be traced, so it may call the layers inside in other "
             f"ways too. {len(pairs.unsure)} norms stay as they are: {list_some(list(pairs.unsure), 3)}. With an input of the "
             f"model ({'calibration=' if caller == 'fit' else 'example_input='}) they are folded if the outputs stay the same",
             stacklevel=3,
@@ -129,9 +133,8 @@ def warn_compared(pairs: NormPairs, norms: Sequence[str], caller: str) -> None:
     """
     if norms:
         shown = [f"{norm!r} into {pairs.unsure[norm]!r}" for norm in norms]
-        names = [repr(name) if name else "the model itself" for name in pairs.unread]
         warnings.warn(
-            f"{caller}: the forward method of {list_some(names, 3)} cannot be traced, and the comparison covers only what the "
+            f"{caller}: the forward method of {_untraced(pairs)} cannot be traced, and the comparison covers only what the "
             f"example takes. If other inputs take another branch, or other methods call these layers, the outputs there may be "
             f"wrong: {list_some(shown, 3)}",
             stacklevel=3,
