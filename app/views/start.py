@@ -23,11 +23,12 @@ st.markdown(
     "be learned too. You give a budget of parameters (params) and multiply-adds (MAdds). NES Lab plans every layer to "
     "meet it, trains the network, and measures the result."
 )
-cards = st.columns(4)
+cards = st.columns(5)
 for card, (view, name, text) in zip(
     cards,
     (
         ("compress", "Compress", "Choose a budget, see the plan for every layer, and start a training run."),
+        ("runs", "Runs", "Find, compare, rename and delete runs."),
         ("run", "Run", "Watch a run while it trains. Cancel or resume it."),
         ("epitomes", "Epitomes", "Look at what a run has learned: cells, patches and routing."),
         ("trade_off", "Trade-off", "Compare the accuracy and the multiply-adds of all runs."),
