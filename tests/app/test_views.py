@@ -235,8 +235,9 @@ sys.path.insert(0, {str(ROOT)!r})
 from nes_lab.experiment.train import train
 import nes_lab.runs.launcher as launcher
 launcher.launch = lambda store, run_id: None
-import app.views.compress as page  # draws the page without a browser
-run_id = page.start({{"training": {{"epochs": 1}}}})
+import app.views.compress  # draws the page without a browser
+from app.components.compress_card import start
+run_id = start({{"training": {{"epochs": 1}}}})
 from app.cached import all_runs, run_of
 assert [info.id for info in all_runs()] == [run_id] and run_of(run_id).metrics().rows == []
 print("heavy:", *(name for name in ("torch", "timm", "torchvision") if name in sys.modules))

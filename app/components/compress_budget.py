@@ -1,0 +1,71 @@
+"""Ask for the budget of a network and the options of its compression, on the page Compress."""
+
+from typing import Any
+
+import streamlit as st
+
+from app.inputs import field_input, in_address, text_or_none
+
+__all__ = ["ask_budget"]
+
+
+def ask_budget() -> dict[str, Any] | None:
+    """Ask the user for the budget and the options of compression.
+
+    Returns:
+        The ``compression`` section of the configuration; None: the user wants to train the dense network.
+    """
+    st.subheader("Budget")
+    if st.toggle(
+        "Train the dense network",
+        help="Trains the network without compression instead, for comparison.",
+        **in_address("dense"),
+    ):
+        return None
+    columns = [*st.columns(2, vertical_alignment="bottom"), *st.columns(2, vertical_alignment="bottom")]
+    with columns[0]:
+        madds = text_or_none(field_input("compression.madds", value="60%"))
+    with columns[1]:
+        params = text_or_none(field_input("compression.params", placeholder="no limit"))
+    with columns[2]:
+        routing = field_input("compression.routing")
+    with columns[3]:
+        scope = field_input("compression.scope")
+    with st.expander("More options: strategy, time budget, patches, rounding, layers"):
+        left, right = st.columns(2)
+        middle = right
+        with left:
+            strategy = field_input("compression.strategy")
+            patch_channels = text_or_none(field_input("compression.patch_channels", placeholder="automatic"))
+            include = field_input("compression.include", value="", placeholder="all possible layers")
+            min_channels = field_input("compression.min_channels")
+        with middle:
+            latency_ms = text_or_none(field_input("compression.latency_ms", placeholder="no limit"))
+            round_to = field_input("compression.round_to")
+            exclude = field_input("compression.exclude", value="", placeholder="none")
+        with right:
+            boundary = field_input("compression.boundary")
+            wiring = field_input("compression.wiring")
+            overrides = text_or_none(field_input("compression.overrides", value="", placeholder="none"))
+            snap = field_input("compression.snap")
+    return {
+        "madds": madds,
+        "params": params,
+        "latency_ms": latency_ms,
+        "strategy": strategy,
+        "routing": routing,
+        "scope": scope,
+        "boundary": boundary,
+        "patch_channels": patch_channels,
+        "round_to": round_to,
+        "wiring": wiring,
+        "min_channels": min_channels,
+        "snap": snap,
+        "include": split(include),
+        "exclude": split(exclude),
+    } | ({"overrides": overrides} if overrides else {})
+
+
+def split(text: str) -> list[str]:
+    """Split a text at its commas into names. Spaces around a name and empty names are dropped."""
+    return [part.strip() for part in text.split(",") if part.strip()]
