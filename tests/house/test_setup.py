@@ -86,7 +86,7 @@ def test_a_second_call_does_nothing(ready):
 def test_uv_goes_into_the_venv_and_the_constraints_apply(ready):
     log = ready.log.read_text()
     assert "python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv" in log
-    assert "-c constraints.txt -e .[train,app,notebooks,explain,export,sweep,cluster,dev]" in log
+    assert "-c constraints.txt -e .[train,app,notebooks,explain,site,export,sweep,cluster,dev]" in log
     assert "--torch-backend" not in log
 
 
