@@ -31,6 +31,8 @@ class RunsCommand:
 
     group: str = ""
     """List only the runs of this group. The runs of a sweep have the sweep's name as their group."""
+    tag: str = ""
+    """List only the runs with this tag. Tags are given in the app, or in Python by run.annotate(tags=[...])."""
     json: bool = False
     """Print everything that is known about each run, as JSON."""
     limit: int = 30
@@ -51,20 +53,22 @@ def run_command(words: Sequence[str]) -> int:
         raise OptionError(f"--limit {options.limit} should be the largest number of runs to list, or 0 for all")
     store = RunStore()
     start_waiting(store)
-    infos = [run.info for run in list_runs(group=options.group or None)]
+    infos = [run.info for run in list_runs(group=options.group or None, tag=options.tag or None)]
     shown = infos[: options.limit] if options.limit > 0 else infos
     if options.json:
         print(json.dumps([info.to_dict() for info in shown]))
     elif not infos:
         of_group = f" of group {options.group}" if options.group else ""
-        print(f"no runs{of_group} in {store.root} yet; nes-lab demo or nes-lab train makes some")
+        with_tag = f" with the tag {options.tag}" if options.tag else ""
+        print(f"no runs{of_group}{with_tag} in {store.root} yet; nes-lab demo or nes-lab train makes some")
     else:
         _show(shown, len(infos), store)
     return 0
 
 
 def _show(shown: Sequence[RunInfo], count: int, store: RunStore) -> None:
-    keys = ("run", "label", "state", "progress", "top1", "params", "madds", "age")
+    tags = ("tags",) if any(info.tags for info in shown) else ()
+    keys = ("run", "label", *tags, "state", "progress", "top1", "params", "madds", "age")
     print_table(Table(columns(*keys), [_row(info) for info in shown]))
     for info in shown:
         if info.state in ("lost", "failed", "finished") and info.reason:
@@ -77,6 +81,7 @@ def _row(info: RunInfo) -> dict[str, Any]:
     numbers = {key: v for key in ("top1", "params", "madds") if isinstance(v := info.summary.get(key), int | float)}
     label = shorten_middle(printable(info.label, 200), 40)
     row = {"run": info.id, "label": label, "state": info.state, "progress": info.progress, "age": _age(info.created)}
+    row["tags"] = shorten_middle(printable(", ".join(info.tags), 400), 40)
     return row | numbers
 
 

@@ -77,6 +77,7 @@ def list_runs(
     *,
     group: str | None = None,
     state: StateName | None = None,
+    tag: str | None = None,
     limit: int | None = None,
     root: str | Path | None = None,
 ) -> list[Run]:
@@ -85,6 +86,7 @@ def list_runs(
     Args:
         group: Only the runs of this group, such as a sweep. None: of all groups.
         state: Only the runs in this state, such as ``"finished"``. None: in all states.
+        tag: Only the runs with this tag, which :meth:`Run.annotate` gives them. None: with any tags.
         limit: At most this many runs. None: all.
         root: Folder of all runs. None: ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set.
 
@@ -103,6 +105,8 @@ def list_runs(
         check_int("limit", limit, 0)
     store = RunStore(root)
     chosen = (info for info in store.list() if group in (None, info.group) and state in (None, info.state))
+    if tag is not None:
+        chosen = (info for info in chosen if tag in info.tags)
     runs = []
     for info in chosen:
         with contextlib.suppress(RunError):  # it was deleted a moment ago

@@ -157,6 +157,8 @@ _COLUMNS = (
     Column("extended_from", "extended from", "Where the run was given more epochs than planned."),
     Column("scope", "scope", "Whether starting indices belong to an axis (separable) or to a patch (joint)."),
     Column("group", "group", "Sweep or demo that the run belongs to."),
+    Column("tags", "tags", "Words that you gave the run."),
+    Column("note", "note", "Your text about the run."),
     Column("state", "state", "What the run is doing."),
     Column("progress", "progress", "Steps done, as a share of all.", "progress"),
     Column("time_left", "time left", "Estimated time until the training ends.", empty=NO_VALUE),

@@ -19,6 +19,7 @@
 ``pack``: pack a run into one file.
 ``unpack``: import a run that was packed on another machine.
 ``bin``: put deleted runs into a bin, and take them out again.
+``annotate``: change the label, the tags and the note of a run.
 ``relabel``: give a run another label.
 ``queue``: keep the runs that wait, in the order in which they came.
 ``queue_runner``: start waiting runs when their turn comes, as a separate process.

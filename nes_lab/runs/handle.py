@@ -6,6 +6,7 @@ Nothing here imports torch. :class:`nes_lab.Run` adds the methods that need torc
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,6 +16,7 @@ from nes_lab.records.columns import number_column
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.table import Table
 from nes_lab.runs import launcher, layout
+from nes_lab.runs.annotate import annotate
 from nes_lab.runs.deciding_metric import DecidingMetric
 from nes_lab.runs.files import read_json
 from nes_lab.runs.info import RunInfo
@@ -85,6 +87,16 @@ class RunHandle:
         return self.info.label
 
     @property
+    def tags(self) -> tuple[str, ...]:
+        """Tags of the run: short words that the user gave it, to find it again."""
+        return self.info.tags
+
+    @property
+    def note(self) -> str:
+        """Text that the user wrote about the run; may be empty."""
+        return self.info.note
+
+    @property
     def summary(self) -> dict[str, Any]:
         """Results by name, such as ``params``, ``madds`` and ``top1``; empty until the run has written some."""
         return self.info.summary
@@ -144,6 +156,24 @@ class RunHandle:
     def runs_before(self) -> int:
         """Return how many other runs must end before this queued run can start; 0 if it can start now or does not wait."""
         return launcher.runs_before(self.store, self.id)
+
+    def annotate(self, *, label: str | None = None, tags: Sequence[str] | None = None, note: str | None = None) -> Self:
+        """Change the label, the tags or the note of the run, also while it trains. What is None stays as it is.
+
+        Args:
+            label: Text by which people recognize the run, up to 200 characters.
+            tags: Short words to find the run again: up to 20, with up to 40 characters each.
+            note: Free text, up to 2,000 characters.
+
+        Returns:
+            This run.
+
+        Raises:
+            OptionError: If a text is too long, or a tag is empty or contains a comma or a control character.
+            RunError: If the run's files cannot be written.
+        """
+        annotate(self.store, self.id, label=label, tags=tags, note=note)
+        return self
 
     def cancel(self) -> Self:
         """Ask the run to stop, or take it out of the queue. A training run saves a checkpoint first, so it can be resumed.

@@ -52,6 +52,8 @@ class RunInfo(Record):
             ``network``, ``data`` or both, and a name for each, such as ``{"network": "TinyNet"}``. Give the same again to
             resume the run. Empty if the files hold everything.
         notes: Sentences about how the run begins, for example what the network decides instead of the configuration.
+        tags: Short words that the user gave the run, to find it again.
+        note: Free text that the user wrote about the run.
         stage: Progress of the work before the first training step, such as fitting epitomes: a progress event with the keys
             ``phase``, ``done``, ``total`` and ``label``. None if the run trains or has ended.
         resume_note: Why a resumed run ends with other weights than an uninterrupted one, such as data from loaders. Empty if
@@ -77,6 +79,8 @@ class RunInfo(Record):
     extended_from: str = ""
     given: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    note: str = ""
     resume_note: str = ""
     stage: ProgressEvent | None = None
 
@@ -208,7 +212,9 @@ def read_info(folder: Path) -> RunInfo:
         summary=summary,
         extended_from=extension_text(extensions),
         given=_texts(run.get("given")),
-        notes=tuple(str(note) for note in notes) if isinstance(notes := run.get("notes"), list) else (),
+        notes=_list(run.get("notes")),
+        tags=_list(run.get("tags")),
+        note=str(run.get("note") or ""),
         resume_note=str(status.get("resume_note") or ""),
         stage=_stage(status) if STATES[state].active else None,
     )
@@ -339,6 +345,10 @@ def _stage(status: dict[str, Any]) -> ProgressEvent | None:
 
 def _texts(content: object) -> dict[str, str]:
     return {str(key): str(value) for key, value in content.items()} if isinstance(content, dict) else {}
+
+
+def _list(content: object) -> tuple[str, ...]:
+    return tuple(str(item) for item in content) if isinstance(content, list) else ()
 
 
 def _number(content: dict[str, Any], key: str) -> float:

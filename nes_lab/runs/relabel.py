@@ -1,13 +1,11 @@
 """Give a run another label.
 
-Tests: tests/runs/test_bin.py.
+Tests: tests/runs/test_annotate.py.
 """
 
 from __future__ import annotations
 
-from nes_lab.runs import layout
-from nes_lab.runs.files import write_json
-from nes_lab.runs.info import read_run
+from nes_lab.runs.annotate import annotate
 from nes_lab.runs.store import RunStore
 
 __all__ = ["relabel"]
@@ -19,9 +17,10 @@ def relabel(store: RunStore, run_id: str, label: str) -> None:
     Args:
         store: The store of the run.
         run_id: Id of the run.
-        label: The new label; any text.
+        label: The new label; any text of up to 200 characters.
 
     Raises:
+        OptionError: If the label is too long.
         RunError: If there is no such run, or its files are damaged or cannot be written.
 
     Examples:
@@ -32,6 +31,4 @@ def relabel(store: RunStore, run_id: str, label: str) -> None:
         >>> store.get(run_id).label
         'second'
     """
-    # The training process never writes this file, so its lock is not needed. The file is replaced in one step.
-    folder = store.path(run_id)
-    write_json(folder / layout.RUN, read_run(folder) | {"label": label})
+    annotate(store, run_id, label=label)

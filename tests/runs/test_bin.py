@@ -1,4 +1,4 @@
-"""Runs that were deleted and can be brought back, and labels that change."""
+"""Runs that were deleted and can be brought back."""
 
 import os
 
@@ -68,14 +68,3 @@ def test_a_bin_that_leads_elsewhere_is_refused(store, tmp_path):
     with pytest.raises(RunError, match="refused"):
         put_in_bin(store, run_id)
     assert list(elsewhere.iterdir()) == [] and store.get(run_id).state == "cancelled"
-
-
-@pytest.mark.parametrize("label", ["", "<b>x</b>", "Ünïcode 漢字", "=1+1", "../../etc\0"])
-def test_relabel_changes_only_the_label_also_while_it_trains(store, label):
-    run_id = store.create({"seed": 3}, label="old", group="g")
-    with RunWriter(store, run_id) as writer:
-        before = store.get(run_id).to_dict()
-        relabel(store, run_id, label)
-        assert store.get(run_id).to_dict() == before | {"label": label}
-        writer.status("finished", step=1, total=1)
-    assert (store.get(run_id).label, store.get(run_id).state) == (label, "finished")
