@@ -12,8 +12,10 @@ from nes_lab.errors import BudgetError
 from nes_lab.figures.published import published
 from nes_lab.figures.trade_off import trade_off
 from nes_lab.runs.info import RunInfo
+from nes_lab.runs.measures import COSTS, RESULTS, read_limit
 from nes_lab.runs.query import run_table
-from nes_lab.runs.settings import COSTS, RESULTS, Verdict, read_limit, setting_results, setting_table, verdict
+from nes_lab.runs.settings import setting_results
+from nes_lab.runs.verdict import Verdict, setting_table, verdict
 
 PLACEHOLDERS = {"count": "such as 1.2M", "bytes": "such as 140 kB", "ms": "such as 2.5"}
 

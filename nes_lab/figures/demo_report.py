@@ -15,7 +15,9 @@ from nes_lab.figures.live_run import live_run
 from nes_lab.figures.report import Section, report_html
 from nes_lab.figures.run_report import layer_sections, plan_rows
 from nes_lab.runs.compare import Contest, tally
+from nes_lab.runs.difference import RULE, Difference
 from nes_lab.runs.query import run_table
+from nes_lab.text import NO_VALUE
 
 if TYPE_CHECKING:
     from nes_lab.runs.store import RunStore
@@ -66,8 +68,8 @@ def verdict_text(contests: Sequence[Contest], facts: Mapping[str, Any]) -> str:
     Both networks of a comparison have equal multiply-adds. The text also says how large the noise is.
     """
     noise = (
-        f"A difference counts when it is more than two standard errors. With {facts['seeds']} seeds of 360 test digits, "
-        "the standard error of a mean near 98 % is about half a point, so the demo cannot show small effects."
+        f"{RULE} It is at least as wide as {facts['seeds']} seeds of 360 test digits allow: about 1.5 points to either side at "
+        "98 %, so the demo cannot show small effects."
     )
     return "\n\n".join([tally(contests), "\n".join(c.sentence() for c in contests), noise])
 
@@ -76,10 +78,14 @@ def _contest_row(contest: Contest) -> dict[str, Any]:
     return {
         "epitome network": contest.name,
         "narrower network": contest.rival,
-        "difference, points": round(contest.difference, 2),
-        "standard error": round(contest.error, 2),
+        "difference, points": round(contest.difference.value, 2),
+        "95 % interval": _interval(contest.difference),
         "verdict": contest.verdict,
     }
+
+
+def _interval(difference: Difference) -> str:
+    return NO_VALUE if difference.low is None else f"{difference.low:+.2f} to {difference.high:+.2f}"
 
 
 def _measured(facts: Mapping[str, Any]) -> str:

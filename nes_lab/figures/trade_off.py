@@ -17,7 +17,9 @@ from nes_lab.figures.inputs import run_rows
 from nes_lab.figures.theme import REPORTED, SeriesStyle, legend_below, method_style, new_figure, plain
 from nes_lab.runs.handle import RunHandle
 from nes_lab.runs.info import RunInfo
-from nes_lab.runs.settings import COSTS, RESULTS, SettingResult, setting_results, verdict
+from nes_lab.runs.measures import COSTS, RESULTS
+from nes_lab.runs.settings import SettingResult, setting_results
+from nes_lab.runs.verdict import verdict
 
 __all__ = ["trade_off"]
 

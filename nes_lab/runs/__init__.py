@@ -34,7 +34,10 @@
 ``overview``: make a table of runs for people, and filter runs.
 ``result_rows``: give the results of a run names and units for people.
 ``flatten``: turn the nested configuration of a run into a flat list of fields.
-``settings``: average runs that differ only in their seed, and say which is best under a budget.
+``measures``: name the numbers that are compared: what a network costs, and how good it is.
+``settings``: average runs that differ only in their seed.
+``difference``: tell whether the means of two networks differ by more than noise.
+``verdict``: say which setting is best within limits, and what cannot be told apart from it.
 ``query``: make a table of many runs, average over seeds, find the Pareto front, and compare configurations.
-``compare``: tell whether a difference in accuracy is more than noise.
+``compare``: compare the accuracies of two networks with equally many multiply-adds.
 """

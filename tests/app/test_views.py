@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from nes_lab.config import load_config
 from nes_lab.records.dataset_facts import DATASET_FACTS
 from nes_lab.runs.launcher import cancel
-from nes_lab.runs.settings import COSTS, RESULTS
+from nes_lab.runs.measures import COSTS, RESULTS
 from nes_lab.runs.store import RunStore
 from nes_lab.runs.writer import RunWriter
 from nes_lab.worker.client import Refusal, Worker, WorkerError

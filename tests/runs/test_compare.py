@@ -5,15 +5,27 @@ from __future__ import annotations
 import pytest
 
 from nes_lab.errors import OptionError
-from nes_lab.runs.compare import Contest, compare_accuracy, standard_error, tally
+from nes_lab.runs.compare import Contest, compare_accuracy, tally
+from nes_lab.runs.difference import Difference, mean_difference
 
 
-def test_standard_error_is_the_larger_of_seeds_and_test_set():
-    # two seeds of 360 images at 98 %: binomial sqrt(.98 * .02 / 720) = 0.522 points
-    assert standard_error([98.0, 98.0], 360) == pytest.approx(0.5217, abs=1e-4)
-    # the seeds disagree by more: stdev([90, 98]) / sqrt(2) = 4
-    assert standard_error([90.0, 98.0], 360) == pytest.approx(4.0)
-    assert standard_error([100.0, 100.0], 360) > 0  # a perfect score is not a certain one
+def test_an_interval_is_never_narrower_than_the_test_set_allows():
+    # two seeds of 360 images at 98 % each: binomial sqrt(.98 * .02 / 720) = 0.522 points, and 1.96 * sqrt(2) of it
+    found = mean_difference([98.0, 98.0], [98.0, 98.0], images=360)
+    assert (found.low, found.high) == (pytest.approx(-1.446, abs=1e-3), pytest.approx(1.446, abs=1e-3))
+    # the seeds disagree by more: stdev([90, 98]) / sqrt(2) = 4 on each side, t of 2 degrees of freedom
+    found = mean_difference([90.0, 98.0], [90.0, 98.0], images=360)
+    assert found.high == pytest.approx(4.303 * 4 * 2**0.5, abs=1e-2)
+    assert mean_difference([90.0, 98.0], [90.0, 98.0]) == found
+    assert mean_difference([98.0], [90.0], images=360).sign == 1 and not mean_difference([98.0], [90.0]).is_known
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 5, 30, 31, 200])
+def test_the_interval_is_that_of_scipy(freedom):
+    stats = pytest.importorskip("scipy.stats")
+    first, second = [float(seed % 7) for seed in range(freedom + 1)], [3.0] * 2
+    expected = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
+    assert mean_difference(first, second).high == pytest.approx(expected.high, rel=0.005)
 
 
 @pytest.mark.parametrize(
@@ -27,21 +39,15 @@ def test_standard_error_is_the_larger_of_seeds_and_test_set():
 def test_verdicts(mine, rival, verdict):
     contest = compare_accuracy("a", mine, "b", rival, 360)
     assert contest.verdict == verdict and verdict.split()[0] in contest.sentence()
-    assert contest.difference == pytest.approx(sum(mine) / 2 - sum(rival) / 2)
-
-
-def test_the_border_is_two_standard_errors():
-    assert Contest("a", "b", 2.0, 1.0, (2, 2)).verdict == "within noise"
-    assert Contest("a", "b", 2.01, 1.0, (2, 2)).verdict == "ahead"
-    assert Contest("a", "b", -2.01, 1.0, (2, 2)).verdict == "behind"
+    assert contest.difference.value == pytest.approx(sum(mine) / 2 - sum(rival) / 2)
 
 
 def test_tally_counts_every_verdict():
-    contests = [Contest("a", "b", d, 1.0, (2, 2)) for d in (5, -5, 0, 0)]
+    contests = [Contest("a", "b", Difference(gap, gap - 2, gap + 2), (2, 2)) for gap in (5, -5, 0, 2)]
     assert tally(contests).endswith("ahead in 1, behind in 1, within noise in 2.")
 
 
 @pytest.mark.parametrize(("top1", "images"), [([], 360), ([98.0], 0)])
 def test_nothing_to_compare(top1, images):
     with pytest.raises(OptionError, match="at least one run"):
-        standard_error(top1, images)
+        mean_difference(top1, [98.0], images)

@@ -3,7 +3,9 @@
 import pytest
 
 from nes_lab.errors import BudgetError, OptionError
-from nes_lab.runs.settings import read_limit, setting_results, setting_table, verdict
+from nes_lab.runs.measures import read_limit
+from nes_lab.runs.settings import setting_results
+from nes_lab.runs.verdict import setting_table, verdict
 
 
 def row(routing="free", seed=0, top1=90.0, madds=10, **options):
@@ -43,11 +45,14 @@ def test_verdict_says_better_only_where_the_interval_excludes_zero():
     rows += [row("learner", top1=85.0)]
     answer = verdict(setting_results(rows))
     assert answer.best is not None and answer.best.method == "free" and answer.answer == "free: 91.0 ± 1.0 %"
-    notes = {item.other.method: (item.low is None, item.is_better) for item in answer.comparisons}
+    notes = {item.other.method: (not item.gap.is_known, item.gap.sign > 0) for item in answer.comparisons}
     assert notes == {"tiled": (False, False), "stride": (False, True), "learner": (True, False)}
     # Welch with equal spreads of 1 and n = 3: 2.776 * sqrt(2 / 3)
     interval = next(item for item in answer.comparisons if item.other.method == "stride")
-    assert (interval.low, interval.high) == (pytest.approx(10 - 2.2666, abs=1e-3), pytest.approx(10 + 2.2666, abs=1e-3))
+    assert (interval.gap.low, interval.gap.high) == (
+        pytest.approx(10 - 2.2666, abs=1e-3),
+        pytest.approx(10 + 2.2666, abs=1e-3),
+    )
     words = " ".join(answer.lines)
     assert "Cannot be told apart from tiled" in words and "Too few seeds to tell it from learner" in words
 

@@ -1,0 +1,123 @@
+"""Name the numbers of a run that can be compared: what a network costs, and how good it is. Read limits that a user types.
+
+Tests: tests/runs/test_settings.py.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nes_lab.errors import BudgetError
+from nes_lab.records.budget import parse_quantity
+from nes_lab.text import NO_VALUE, format_bytes, format_ms, format_number
+
+__all__ = ["COSTS", "RESULTS", "Measure", "read_limit"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of a run that one can compare: a cost such as params, or a result such as top-1 accuracy.
+
+    Args:
+        key: Name of the column in a run table.
+        name: The measure in a sentence and at the head of a column.
+        title: Title of an axis, with the unit.
+        unit: ``"count"``, ``"bytes"``, ``"ms"``, ``"percent"`` or ``"loss"``.
+        lower_is_better: Whether small values are the good ones.
+    """
+
+    key: str
+    name: str
+    title: str
+    unit: str
+    lower_is_better: bool = True
+
+    def text(self, value: float | None, spread: float | None = None) -> str:
+        """Return a value with its unit, and with its spread over seeds if there is one.
+
+        Examples:
+            >>> COSTS["madds"].text(18.4e6), RESULTS["top1"].text(88.93, 0.31), RESULTS["top1"].text(None)
+            ('18.4 M MAdds', '88.9 ± 0.3 %', '–')
+        """
+        if value is None:
+            return NO_VALUE
+        if self.unit == "count":
+            return f"{format_number(value)} {self.name}"
+        if self.unit in ("bytes", "ms"):
+            return format_bytes(value) if self.unit == "bytes" else format_ms(value)
+        digits = 1 if self.unit == "percent" else 3
+        sign = " %" if self.unit == "percent" else ""
+        return f"{value:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}") + sign
+
+    def gap(self, value: float, signed: bool = False) -> str:
+        """Return a difference of two values in words, without its sign unless asked for.
+
+        Examples:
+            >>> RESULTS["top1"].gap(-1.1), RESULTS["top1"].gap(-0.1, signed=True), RESULTS["val_loss"].gap(0.02)
+            ('1.1 points', '−0.1', '0.020')
+        """
+        digits = 1 if self.unit == "percent" else 3
+        if signed:
+            return f"{value:.{digits}f}".replace("-", "−")
+        return f"{abs(value):.{digits}f}" + (" points" if self.unit == "percent" else "")
+
+
+COSTS = {
+    measure.key: measure
+    for measure in (
+        Measure("madds", "MAdds", "multiply-adds of one input (MAdds)", "count"),
+        Measure("params", "params", "stored numbers (params)", "count"),
+        Measure("stored_bytes", "stored bytes", "stored size (bytes)", "bytes"),
+        Measure("latency_ms", "time", "time of one forward (ms)", "ms"),
+    )
+}
+"""What a network costs: key of the column -> measure."""
+
+RESULTS = {
+    measure.key: measure
+    for measure in (
+        Measure("top1", "top-1", "top-1 accuracy (%)", "percent", lower_is_better=False),
+        Measure("top5", "top-5", "top-5 accuracy (%)", "percent", lower_is_better=False),
+        Measure("val_loss", "loss", "validation loss", "loss"),
+    )
+}
+"""How good a network is: key of the column -> measure."""
+
+
+def read_limit(text: str, cost: str = "madds") -> float | None:
+    """Read a budget that a user typed, such as ``1.2M``, ``140 kB`` or ``2.1 ms``. None if the text is empty.
+
+    A share such as 60% is refused. The runs may have different dense networks, so a share would have no clear meaning.
+
+    Raises:
+        BudgetError: If the text is not a number, or is a share.
+
+    Examples:
+        >>> read_limit("1.2M"), read_limit("2.1 ms", "latency_ms"), read_limit("140 kB", "stored_bytes"), read_limit(" ")
+        (1200000.0, 2.1, 140000.0, None)
+    """
+    unit = COSTS[cost].unit
+    bare = text.strip()
+    if not bare:
+        return None
+    for ending in {"ms": ("ms",), "bytes": ("bytes", "B")}.get(unit, ()):
+        bare = bare.removesuffix(ending).strip()
+    if unit == "ms":
+        try:
+            number = float(bare)
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:
+            raise BudgetError(f"budget {text!r} cannot be read; give a time in milliseconds, such as 2.5")
+        return number
+    example = "140 kB" if unit == "bytes" else "1.2M"
+    try:
+        value = parse_quantity(bare)
+    except BudgetError as error:
+        raise BudgetError(f"budget {text!r} cannot be read; give a number such as {example}") from error
+    if value is not None and value <= 1:
+        raise BudgetError(
+            f"budget {text!r} is a share; give a number such as {example}, because the runs have different dense networks"
+        )
+    return float(value) if value is not None else None
