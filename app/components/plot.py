@@ -4,6 +4,7 @@ A figure keeps the user's zoom and hidden curves when its data changes. It has a
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
@@ -17,11 +18,12 @@ __all__ = ["plot"]
 _JS = """
 export default async function (component) {
   const node = component.parentElement.querySelector(".nes-plot");
-  const { figure, paths, clickable } = component.data;
+  const { figure, paths, clickable, movable } = component.data;
   const [plot, plotly] = paths.map((path) => new URL(path, document.baseURI).href);
   const core = await import(plot);
   const send = (clicked) => component.setTriggerValue("clicked", clicked);
-  await core.drawPlot(node, JSON.parse(figure), plotly, clickable ? send : undefined);
+  const move = (place) => component.setTriggerValue("moved", place);
+  await core.drawPlot(node, JSON.parse(figure), plotly, clickable ? send : undefined, movable ? move : undefined);
 }
 """
 
@@ -30,19 +32,34 @@ _plot = st.components.v2.component(
 )
 
 
-def plot(figure: Any, key: str, clickable: bool = False) -> Any:
+def plot(
+    figure: Any,
+    key: str,
+    clickable: bool = False,
+    moved: Callable[[str, float | None, float | None], None] | None = None,
+) -> Any:
     """Draw a figure. When the data changes, the zoom and the hidden curves stay as the user left them.
 
     Args:
         figure: The plotly figure.
         key: Key of the component on the page.
         clickable: Run the page again when the user clicks a point that has ``customdata``.
+        moved: Called before the page runs again when the user has moved a handle of the figure
+            (:func:`nes_lab.figures.theme.handle`), with the name of the handle and its new place on both axes, where a line has None
+            for the other axis. It may set the values of widgets. None: handles cannot be moved.
 
     Returns:
         The ``customdata`` of the point that the user has just clicked; None if there is none.
     """
     themed = apply_theme(figure, st.context.theme.type == "dark", see_through=True)
     spec = figure_json(themed) | {"config": PLOT_CONFIG}
-    data = {"figure": json.dumps(spec), "paths": [file_path("plot"), file_path("plotly")], "clickable": clickable}
-    result = _plot(key=key, data=data, height="content", on_clicked_change=lambda: None)
+    paths = [file_path("plot"), file_path("plotly")]
+    data = {"figure": json.dumps(spec), "paths": paths, "clickable": clickable, "movable": moved is not None}
+
+    def tell() -> None:
+        place = st.session_state[key].moved
+        if moved is not None and place:
+            moved(place["id"], place["x"], place["y"])
+
+    result = _plot(key=key, data=data, height="content", on_clicked_change=lambda: None, on_moved_change=tell)
     return getattr(result, "clicked", None)  # without a browser there is no such attribute

@@ -18,6 +18,8 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io as pio
 
+from nes_lab.errors import OptionError
+
 __all__ = [
     "COUNTS",
     "DIVERGING",
@@ -28,6 +30,7 @@ __all__ = [
     "SeriesStyle",
     "apply_theme",
     "figure_json",
+    "handle",
     "heat_colorbar",
     "legend_below",
     "method_style",
@@ -62,8 +65,53 @@ PLOT_CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": Fals
 
 
 def plot_js() -> str:
-    """Return the JavaScript module that draws a figure on a page: ``drawPlot(node, spec, addressOfPlotly)``."""
-    return (Path(__file__).parent / "static" / "plot.js").read_text(encoding="utf-8")
+    """Return the JavaScript module that draws a figure on a page: ``drawPlot(node, spec, addressOfPlotly, onClick, onMove)``."""
+    folder = Path(__file__).parent / "static"
+    handles, plot = ((folder / name).read_text(encoding="utf-8") for name in ("handles.js", "plot.js"))
+    return handles + plot.replace('import { drawHandles } from "./handles.js";\n', "", 1)
+
+
+def handle(
+    figure: go.Figure,
+    name: str,
+    label: str,
+    x: float | None = None,
+    y: float | None = None,
+    *,
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] | None = None,
+    color: str = OKABE_ITO[0],
+    anywhere: bool = False,
+) -> None:
+    """Give a figure a handle: a line or a point that the user of the app drags, or moves with the arrow keys.
+
+    On a page, ``app.components.plot.plot(figure, key, moved=function)`` calls the function with the name and the new place. The handle
+    is drawn by ``static/handles.js``, so exported pictures do not show it. Draw the same line or point in the figure too.
+
+    Args:
+        figure: Figure to change, with one pair of axes, linear or logarithmic.
+        name: Name of the handle, which the page gets when the user has moved it.
+        label: What the handle sets, for readers of the screen, such as ``"MAdds budget"``.
+        x: Place on the horizontal axis, in its numbers. Alone: the handle is a vertical line. With ``y``: it is a point.
+        y: Place on the vertical axis. Alone: the handle is a horizontal line.
+        x_range: Smallest and largest place on the horizontal axis; None: no limit.
+        y_range: Smallest and largest place on the vertical axis; None: no limit.
+        color: Color of the handle.
+        anywhere: Whether a click in the plot moves the handle there.
+
+    Examples:
+        >>> figure = new_figure("Accuracy against MAdds.")
+        >>> handle(figure, "madds", "MAdds budget", x=0.5, x_range=(0.1, 1))
+        >>> figure.layout.meta["handles"][0]["kind"]
+        'x'
+    """
+    if x is None and y is None:
+        raise OptionError("x=None, y=None; give the place of the handle on one axis or on both")
+    kind = "point" if x is not None and y is not None else "x" if y is None else "y"
+    (x0, x1), (y0, y1) = x_range or (None, None), y_range or (None, None)
+    entry = {"id": name, "kind": kind, "label": label, "x": x, "y": y, "x0": x0, "x1": x1, "y0": y0, "y1": y1}
+    handles = [*(figure.layout.meta.get("handles") or ()), entry | {"color": color, "anywhere": anywhere}]
+    figure.update_layout(meta=figure.layout.meta | {"handles": handles})
 
 
 def series_style(index: int) -> SeriesStyle:

@@ -13,6 +13,7 @@ import torch
 import nes_lab
 from nes_lab.errors import OptionError
 from nes_lab.figures.explorer_data import explorer_data, explorer_js
+from nes_lab.figures.theme import plot_js
 from nes_lab.geometry.layer_snapshot import LayerSnapshot
 from tests.app.browser import browse
 
@@ -102,3 +103,5 @@ def test_explorer_js_is_small_and_complete():
     text = explorer_js()
     assert len(text.encode()) < 150_000 and "import " not in text.split("class Explorer")[0].split("*/")[-1]
     assert "plotly" not in text.lower() and "http" not in text
+    text = plot_js()
+    assert len(text.encode()) < 150_000 and "import {" not in text and "export function drawHandles" in text

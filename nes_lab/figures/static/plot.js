@@ -1,5 +1,7 @@
 // Draw a plotly figure into a node of a page. Drawing again with new data keeps the user's zoom and the hidden curves.
 
+import { drawHandles } from "./handles.js";
+
 const libraries = new Map();
 
 /** Load plotly.js from an address, once per page. */
@@ -21,9 +23,10 @@ function load(address) {
 
 /**
  * Draw a figure: { data, layout, config }. The newest call wins if several wait for plotly.js.
- * onClick, if given, is called with the customdata of a point that the user clicks.
+ * onClick, if given, is called with the customdata of a point that the user clicks. onMove, if given, is called with { id, x, y } when
+ * the user moves a handle of `layout.meta.handles` (handles.js).
  */
-export async function drawPlot(node, spec, address, onClick) {
+export async function drawPlot(node, spec, address, onClick, onMove) {
   node.nesSpec = spec;
   node.nesClick = onClick;
   node.setAttribute("aria-label", spec.layout.meta.alt);
@@ -40,6 +43,7 @@ export async function drawPlot(node, spec, address, onClick) {
     });
   }
   if (node.dataset.drawn !== "yes" && spec.layout.meta.linked) link(node, plotly);
+  if (spec.layout.meta.handles || node.nesHandles) drawHandles(node, spec.layout.meta.handles ?? [], onMove);
   node.dataset.drawn = "yes";
 }
 
