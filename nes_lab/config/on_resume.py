@@ -30,6 +30,7 @@ MAY_CHANGE = {
     "training.checkpoint_every_epochs": "when to save",
     "training.checkpoint_every_steps": "when to save",
     "training.keep_checkpoints": "how much to keep",
+    "training.keep_gradients": "how much to keep",
     "training.log_every_steps": "when to report",
     "training.trackers": "where to report",
     "training.threads": "the same computation, up to rounding",

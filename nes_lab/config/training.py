@@ -138,6 +138,10 @@ class TrainingConfig(Section):
     keep_checkpoints: int = Field(
         default=2, ge=1, le=1000, description="Number of checkpoints that are kept, in addition to the best one."
     )
+    keep_gradients: bool = Field(
+        default=False,
+        description="Keep the gradients of the epitomes with the pictures of the training, for the page Epitomes.",
+    )
     log_every_steps: int = Field(default=10, ge=1, le=10**6, description="Steps between two rows of training metrics.")
     trackers: tuple[str, ...] = Field(
         default=(), description="Trackers that also get the metrics: tensorboard, mlflow, wandb, trackio."

@@ -296,7 +296,7 @@ class Attempt:
             self._snapshot(trainer)
 
     def _snapshot(self, trainer: TrainingState) -> None:
-        layers = snapshot_layers(trainer.model)
+        layers = snapshot_layers(trainer.model, gradients=self.config.training.keep_gradients)
         if layers:
             self.writer.snapshot(trainer.step, layers)
 

@@ -31,6 +31,8 @@ class LayerSnapshot:
         epitome_shape: Shape of the epitome, with the same axes as the weight.
         patch_shape: Shape of a patch (block of the weight), with the same axes as the weight.
         scope, boundary, routing: Options of the layer.
+        gradient: Gradient of the loss with respect to the epitome in the last training step, of the same shape, rounded to 8 bits
+            where it was stored; None if it was not kept.
         is_rounded: True if the epitome was stored with 8 bits per number, as at some steps between the first and the latest one.
     """
 
@@ -44,6 +46,7 @@ class LayerSnapshot:
     boundary: Boundary = "clamp"
     routing: str = "tiled"
     is_rounded: bool = False
+    gradient: np.ndarray | None = None
 
     @property
     def geometry(self) -> EpitomeGeometry:

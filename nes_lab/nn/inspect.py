@@ -6,7 +6,9 @@ Tests: tests/nn/test_layer.py
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
 from torch import nn
 
 from nes_lab.geometry.layer_snapshot import LayerSnapshot
@@ -20,14 +22,26 @@ def epitome_layers(model: nn.Module) -> Iterator[tuple[str, EpitomeLayer]]:
     return ((name, module) for name, module in model.named_modules() if isinstance(module, EpitomeLayer))
 
 
-def snapshot_layers(model: nn.Module) -> dict[str, LayerSnapshot]:
+def snapshot_layers(model: nn.Module, gradients: bool = False) -> dict[str, LayerSnapshot]:
     """Copy the epitome and the starts (positions of patches) of each epitome layer of a model into numpy arrays.
 
-    Return the copies by layer name.
+    Args:
+        model: The network.
+        gradients: Copy the gradients of the epitomes too, as the last backward pass left them. A layer without one gets None.
+
+    Returns:
+        The copies by layer name.
 
     Examples:
         >>> from nes_lab.nn.linear import EpitomeLinear
         >>> list(snapshot_layers(nn.Sequential(EpitomeLinear(4, 8, epitome_shape=(4, 4)))))
         ['0']
     """
-    return {name: layer.snapshot(name) for name, layer in epitome_layers(model)}
+    if not gradients:
+        return {name: layer.snapshot(name) for name, layer in epitome_layers(model)}
+    return {name: replace(layer.snapshot(name), gradient=_gradient(layer)) for name, layer in epitome_layers(model)}
+
+
+def _gradient(layer: EpitomeLayer) -> np.ndarray | None:
+    gradient = layer.epitome.grad
+    return None if gradient is None else gradient.detach().float().cpu().numpy().copy()

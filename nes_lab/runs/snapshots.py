@@ -2,7 +2,8 @@
 
 Starts are the positions at which a layer reads its epitome. The first and the latest snapshot of a run also contain the
 epitomes, as a tensor ``<layer>/epitome``. Up to :data:`STEPS_WITH_EPITOMES` snapshots between them contain rounded ones, as
-a tensor ``<layer>/epitome8`` of 8-bit integers and a factor in the metadata. The file has a tensor ``<layer>/starts.<axis>``
+a tensor ``<layer>/epitome8`` of 8-bit integers and a factor in the metadata. If the run keeps gradients of the epitomes, the
+same snapshots contain them, rounded, as a tensor ``<layer>/gradient8``. The file has a tensor ``<layer>/starts.<axis>``
 for each axis of the weight that has starts. The metadata of the file describes the shapes and options of each layer as JSON.
 This module needs numpy but not torch.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +34,7 @@ STEPS_WITH_EPITOMES = 10
 """Largest number of snapshots between the first and the latest that keep rounded epitomes."""
 
 MOST_BYTES = 2 * 2**20
-"""Largest number of bytes of all rounded epitomes of a run. Large networks keep fewer of them, or none."""
+"""Largest number of bytes of all rounded epitomes and gradients of a run. Large networks keep fewer of them, or none."""
 
 _NAME = re.compile(r"step-(\d{8,12})\.safetensors")
 _PREFIX = "layer:"
@@ -65,7 +67,8 @@ def write_snapshot(path: Path, layers: Mapping[str, LayerSnapshot], epitomes: Ep
     Args:
         path: The file.
         layers: Starts and epitome of each layer, by the layer's name.
-        epitomes: How the epitomes are written: ``"exact"``, ``"rounded"`` to 8 bits, or ``"none"``.
+        epitomes: How the epitomes are written: ``"exact"``, ``"rounded"`` to 8 bits, or ``"none"``. Gradients are written rounded,
+            or with ``"none"`` not at all.
 
     Raises:
         RunError: If the file cannot be written.
@@ -82,13 +85,15 @@ def write_snapshot(path: Path, layers: Mapping[str, LayerSnapshot], epitomes: Ep
             tensors[f"{name}/epitome"] = np.ascontiguousarray(layer.epitome, dtype=np.float32)
         elif layer.epitome is not None and epitomes == "rounded":
             tensors[f"{name}/epitome8"], about["epitome_factor"] = _rounded(layer.epitome)
+        if layer.gradient is not None and epitomes != "none":
+            tensors[f"{name}/gradient8"], about["gradient_factor"] = _rounded(layer.gradient)
         metadata[_PREFIX + name] = json.dumps(about)
     write_bytes(path, save(tensors, metadata=metadata))
 
 
-def _rounded(epitome: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return 8-bit integers and the factor that turns them into the epitome's values, up to half of the factor."""
-    finite = np.nan_to_num(epitome.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+def _rounded(values: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return 8-bit integers and the factor that turns them into the values, up to half of the factor."""
+    finite = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     factor = float(np.abs(finite).max(initial=0.0)) / 127 or 1.0
     return np.rint(finite / factor).astype(np.int8), factor
 
@@ -117,13 +122,18 @@ def _layer(name: str, metadata: Mapping[str, str], keys: set[str], file: Any) ->
     about = json.loads(metadata[_PREFIX + name])
     starts = [f"{name}/starts.{axis}" for axis in range(about["axes"])]
     rounded = f"{name}/epitome8" in keys
-    epitome = file.get_tensor(f"{name}/epitome") if f"{name}/epitome" in keys else None
-    if rounded:
-        epitome = file.get_tensor(f"{name}/epitome8").astype(np.float32) * np.float32(about["epitome_factor"])
+
+    def unrounded(kind: str) -> np.ndarray | None:
+        if f"{name}/{kind}8" not in keys:
+            return None
+        return file.get_tensor(f"{name}/{kind}8").astype(np.float32) * np.float32(about[f"{kind}_factor"])
+
+    epitome = file.get_tensor(f"{name}/epitome") if f"{name}/epitome" in keys else unrounded("epitome")
     return LayerSnapshot(
         name=name,
         epitome=epitome,
         is_rounded=rounded,
+        gradient=unrounded("gradient"),
         starts=tuple(file.get_tensor(key) if key in keys else None for key in starts),
         **{key: tuple(about[key]) for key in _SHAPES},
         **{key: about[key] for key in _OPTIONS},
@@ -140,6 +150,7 @@ def add_snapshot(folder: Path, step: int, layers: Mapping[str, LayerSnapshot]) -
     """
     folder.mkdir(exist_ok=True)
     path = snapshot_path(folder, step)
+    layers = _with_small_gradients(layers)
     write_snapshot(path, layers)
     steps = snapshot_steps(folder)
     # Later steps exist if the run was resumed at an earlier step.
@@ -153,9 +164,21 @@ def add_snapshot(folder: Path, step: int, layers: Mapping[str, LayerSnapshot]) -
 
 
 def _most_steps(layers: Mapping[str, LayerSnapshot]) -> int:
-    """Return how many snapshots between the first and the latest may keep rounded epitomes."""
+    """Return how many snapshots between the first and the latest may keep rounded epitomes, and their gradients if there are any."""
     cells = sum(layer.epitome.size for layer in layers.values() if layer.epitome is not None)
-    return min(STEPS_WITH_EPITOMES, MOST_BYTES // max(cells, 1))
+    gradients = _cells_of_gradients(layers)
+    return min(STEPS_WITH_EPITOMES, (MOST_BYTES - gradients) // max(cells + gradients, 1))
+
+
+def _cells_of_gradients(layers: Mapping[str, LayerSnapshot]) -> int:
+    return sum(layer.gradient.size for layer in layers.values() if layer.gradient is not None)
+
+
+def _with_small_gradients(layers: Mapping[str, LayerSnapshot]) -> Mapping[str, LayerSnapshot]:
+    """Return the layers without their gradients if those of one step are larger than what a run may keep."""
+    if _cells_of_gradients(layers) <= MOST_BYTES:
+        return layers
+    return {name: replace(layer, gradient=None) for name, layer in layers.items()}
 
 
 def _shrink(path: Path, epitomes: Epitomes) -> None:

@@ -60,6 +60,14 @@ def create(root: Path, **options) -> tuple[RunStore, str]:
     return store, store.create(load_config(tree(**options)).to_dict())
 
 
+def test_a_run_keeps_gradients_of_its_epitomes_if_asked(tmp_path):
+    store, run_id = create(tmp_path, epochs=1, keep_gradients=True)
+    assert run_experiment(store, run_id)["state"] == "finished"
+    first, last = (store.snapshot(run_id, step) for step in store.snapshots(run_id))
+    assert all(layer.gradient is None for layer in first.values())
+    assert all(layer.gradient.shape == layer.epitome.shape and layer.gradient.any() for layer in last.values())
+
+
 def test_starts_that_snapped_cost_no_blending(tmp_path):
     """The summary counts the network that was trained to the end, not the plan's."""
     store, free = create(tmp_path)

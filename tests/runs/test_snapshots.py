@@ -1,5 +1,7 @@
 """Snapshots of epitomes and starts: the round trip, what is kept, and damage."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,26 @@ def test_snapshots_of_large_epitomes_keep_the_first_and_the_latest(store, monkey
         writer.status("finished")
     kept = [store.snapshot(run_id, step)["a"].epitome is not None for step in range(5)]
     assert kept[0] and kept[4] and sum(kept) == 3
+
+
+def _with_gradients(step):
+    return {name: replace(layer, gradient=layer.epitome * (step + 1)) for name, layer in layers(step).items()}
+
+
+def test_gradients_are_kept_beside_the_epitomes_within_the_same_limit(store, monkeypatch):
+    cells = 4 * 2 * 9 + 8
+    for most, kept in ((100 * cells, [True] * 5), (3 * cells, [True, False, False, True, True]), (cells - 1, [])):
+        monkeypatch.setattr("nes_lab.runs.snapshots.MOST_BYTES", most)
+        run_id = store.create({})
+        with RunWriter(store, run_id) as writer:
+            for step in range(5):
+                writer.snapshot(step, _with_gradients(step))
+            writer.status("finished")
+        found = {step: store.snapshot(run_id, step)["b.conv"].gradient for step in range(5)}
+        assert sum(value is not None for value in found.values()) == sum(kept), most
+        if kept:
+            exact = _with_gradients(4)["b.conv"].gradient
+            assert np.abs(found[4] - exact).max() <= np.abs(exact).max() / 254 * 1.001
 
 
 def test_a_resumed_run_drops_what_came_after_its_checkpoint(store):
