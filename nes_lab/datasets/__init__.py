@@ -41,5 +41,6 @@ Images in files and archives:
 Before training:
 
 - ``check``: check a data set and report what is wrong.
+- ``uploads``: take a zip file of class folders from the app, and keep it as a data set.
 - ``examples``: read a few examples of every class, to show them in a figure.
 """

@@ -8,14 +8,10 @@ from itertools import islice
 import numpy as np
 
 from nes_lab.datasets.check.listing import DatasetFiles, SplitFiles
-from nes_lab.datasets.images import IMAGE_ERRORS, as_rgb
+from nes_lab.datasets.images import IMAGE_ERRORS, as_rgb, open_image
 from nes_lab.datasets.items import Item
 from nes_lab.datasets.wav import read_wav
 from nes_lab.errors import DataError
-from nes_lab.packages import needed_for
-
-with needed_for("reading images"):
-    from PIL import Image
 
 __all__ = ["examples_by_class"]
 
@@ -78,7 +74,7 @@ def _read(kind: str, split: SplitFiles, index: int, size: int) -> np.ndarray | N
 
 def _picture(item: Item, size: int) -> np.ndarray | None:
     try:
-        with item.open("rb") as file, Image.open(file) as image:
+        with item.open("rb") as file, open_image(file) as image:
             image.draft("RGB", (2 * size, 2 * size))
             small = as_rgb(image)
             small.thumbnail((size, size))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import BinaryIO
 
 import numpy as np
 
@@ -21,6 +22,7 @@ __all__ = [
     "as_rgb",
     "check_images",
     "image_problem",
+    "open_image",
     "pixel_problems",
     "read_rgb",
     "unreadable_text",
@@ -30,6 +32,17 @@ MAX_DECODED = 5000
 """Largest number of images of a split that a check decodes; of a larger split it decodes an even sample."""
 IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """Errors that Pillow raises for damaged files and for files that are not images."""
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "DIB", "TIFF", "WEBP", "GIF")
+"""Formats that are decoded, whatever the name of the file says. Pillow would run another program for some others, such as EPS."""
+
+
+def open_image(file: BinaryIO) -> Image.Image:
+    """Open an image without decoding its pixels. Formats other than those in :data:`FORMATS` are not read.
+
+    Raises:
+        OSError: If the file is not an image, or of another format (see :data:`IMAGE_ERRORS` for all errors).
+    """
+    return Image.open(file, formats=FORMATS)
 
 
 def check_images(items: Sequence[Item], most: int = MAX_DECODED, skip: float = 0.0) -> tuple[int, list[int]]:
@@ -64,7 +77,7 @@ def image_problem(item: Item) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with item.open("rb") as file, Image.open(file) as image:
+            with item.open("rb") as file, open_image(file) as image:
                 image.draft("RGB", (64, 64))  # decodes a JPEG file at reduced size, which is faster
                 image.load()
                 _check_white_is_known(image)
@@ -86,7 +99,7 @@ def read_rgb(item: Item) -> Image.Image:
         DataError: If the image cannot be read; the message names its path.
     """
     try:
-        with item.open("rb") as file, Image.open(file) as image:
+        with item.open("rb") as file, open_image(file) as image:
             return as_rgb(image)
     except IMAGE_ERRORS as error:
         raise DataError(f"image {unreadable_text(item, error)} cannot be read; replace or remove it") from error

@@ -13,6 +13,7 @@ REASONS = {
     "nes_lab/worker/client.py": "writes the log of a worker into a folder of its own",
     "nes_lab/runs/pack.py": "refuses a path at which anything exists",
     "nes_lab/runs/unpack.py": "writes into a new folder only",
+    "nes_lab/datasets/uploads/unpack.py": "writes into a new folder only",
     "nes_lab/cli/environment_checks.py": "writes into a temporary folder",
     "nes_lab/experiment/process_pool.py": "appends to the log of a run of its own",
 }

@@ -17,15 +17,11 @@ import numpy as np
 
 from nes_lab.datasets.check.listing import SplitFiles
 from nes_lab.datasets.check.report import SplitReport
-from nes_lab.datasets.images import IMAGE_ERRORS, MAX_DECODED, as_rgb, pixel_problems, unreadable_text
+from nes_lab.datasets.images import IMAGE_ERRORS, MAX_DECODED, as_rgb, open_image, pixel_problems, unreadable_text
 from nes_lab.datasets.items import Item, Member
 from nes_lab.datasets.wav import FULL_SCALE, read_wav
 from nes_lab.errors import DataError
-from nes_lab.packages import needed_for
 from nes_lab.text import list_some
-
-with needed_for("reading images"):
-    from PIL import Image
 
 __all__ = ["DecodedSplit", "decode_split", "shared_examples"]
 
@@ -86,7 +82,7 @@ def _decode_images(name: str, items: Sequence[Item], counts: tuple[int, ...]) ->
     histograms = np.zeros((3, 256), dtype=np.int64)
     for item in items:
         try:
-            with warnings.catch_warnings(action="ignore"), item.open("rb") as file, Image.open(file) as image:
+            with warnings.catch_warnings(action="ignore"), item.open("rb") as file, open_image(file) as image:
                 rgb = as_rgb(image)
                 sizes[image.size] += 1
                 modes[image.mode] += 1
