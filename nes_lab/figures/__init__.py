@@ -34,6 +34,8 @@ Figures of plans, fits and runs:
 ``run_panels``: draw a run's loss, accuracy, moves of the starts, and speed as four figures, for the app.
 ``start_moves``: sum up how far the starts of a run have moved.
 ``accuracy_vs_madds``: draw accuracy against multiply-adds of many runs.
+``predictions``: draw examples with their labels and predictions.
+``confusion``: draw which classes are taken for which.
 ``trade_off``: draw any cost against any result of many runs, with a front for each method.
 ``published``: draw published results in a panel of their own.
 ``reported``: list published ImageNet results, which ``published`` and ``accuracy_vs_madds`` can draw.

@@ -19,7 +19,7 @@ from nes_lab.figures.theme import OKABE_ITO, new_figure, plain
 from nes_lab.packages import needed_for
 from nes_lab.text import shorten_middle
 
-__all__ = ["MAX_NAME", "contact_sheet"]
+__all__ = ["MAX_NAME", "contact_sheet", "picture_uri", "sound_outline"]
 
 _GAP = 0.04
 _ROW_PIXELS = {"image": 78, "audio": 54}
@@ -107,13 +107,21 @@ def _layout_images(rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> list[dic
     place = {"xref": "x", "yref": "y", "xanchor": "center", "yanchor": "middle", "sizing": "contain", "layer": "below"}
     place |= {"sizex": 1 - 2 * _GAP, "sizey": 1 - 2 * _GAP}
     return [
-        place | {"source": _data_uri(image), "x": column + 0.5, "y": row + 0.5}
+        place | {"source": picture_uri(image), "x": column + 0.5, "y": row + 0.5}
         for row, (_, items) in enumerate(rows)
         for column, image in enumerate(items)
     ]
 
 
-def _data_uri(image: np.ndarray) -> str:
+def picture_uri(image: np.ndarray) -> str:
+    """Return an image as a data address that a browser shows: a small JPEG picture of less than 8 kB.
+
+    Args:
+        image: Image ``(H, W)`` or ``(H, W, 3)`` as uint8.
+
+    Raises:
+        OptionError: If the array has another shape or type.
+    """
     with needed_for("a contact sheet"):
         from PIL import Image
 
@@ -139,7 +147,7 @@ def _add_sounds(figure: go.Figure, row: int, name: str, items: Sequence[np.ndarr
     xs: list[float | None] = []
     ys: list[float | None] = []
     for column, wave in enumerate(items):
-        places, heights = _outline(wave)
+        places, heights = sound_outline(wave)
         xs += [round(column + _GAP + (1 - 2 * _GAP) * place, 4) for place in places] + [None]
         ys += [round(row + 0.5 - (0.5 - _GAP) * height, 3) for height in heights] + [None]
     figure.add_scatter(
@@ -151,8 +159,8 @@ def _add_sounds(figure: go.Figure, row: int, name: str, items: Sequence[np.ndarr
     )
 
 
-def _outline(wave: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return the outline of a sound as a list of positions and a list of heights.
+def sound_outline(wave: np.ndarray) -> tuple[list[float], list[float]]:
+    """Return the outline of a sound ``(T,)`` as a list of positions and a list of heights.
 
     The sound is cut into up to 120 short parts. Each part gives two points: its smallest and its largest sample.
     Positions go from 0 to 1. Heights are scaled so that the loudest sample of the sound is 1 or -1.

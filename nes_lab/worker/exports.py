@@ -1,6 +1,6 @@
-"""Answer the question for a file with the network of a run.
+"""Answer the questions about a trained network: write it into a file, compare its forms, and predict its validation data.
 
-Tests: tests/worker/test_exports.py.
+Tests: tests/worker/test_exports.py, tests/worker/test_predictions.py.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from nes_lab.errors import ExportError
+from nes_lab.experiment.kept_answers import FOLDER, keep_answer
+from nes_lab.experiment.network_forms import compare_forms
 from nes_lab.experiment.open_runs import open_run
+from nes_lab.experiment.predictions import predict_validation
 from nes_lab.export.report import ExportReport
 from nes_lab.progress_bar import OnProgress
 from nes_lab.text import format_bytes, format_ms
 
-__all__ = ["export_run"]
+__all__ = ["compare_run_forms", "export_run", "predict_run"]
 
-FOLDER = "exports"
-"""Name of the folder inside a run's folder that holds what was exported."""
 _ENDINGS = {"onnx": ".onnx", "torch": ".pt2", "folder": ""}
 
 
@@ -48,11 +49,43 @@ def export_run(question: Mapping[str, Any], on_progress: OnProgress | None = Non
     target = folder / ("-".join(words) + _ENDINGS[kind])
     _tell(on_progress, "export", 0)
     if kind == "folder":
-        return {"path": str(_packed(run, which, target)), "text": _folder_text(target)}
+        packed = {"path": str(_packed(run, which, target)), "text": _folder_text(target)}
+        return keep_answer(run, "export", packed)
     report = run.export(target, which=which, format=kind, form=question["form"])
     assert isinstance(report, ExportReport)  # other formats than a folder give one
     _tell(on_progress, "export", 1)
-    return {"path": str(target), "text": _report_text(report)}
+    return keep_answer(run, "export", {"path": str(target), "text": _report_text(report)})
+
+
+def compare_run_forms(question: Mapping[str, Any], on_progress: OnProgress | None = None) -> dict[str, Any]:
+    """Compare the dense, trained, fused and tuned forms of a run's network, and keep the result in the run's folder.
+
+    Args:
+        question: ``root`` and ``run`` as in :func:`export_run`, ``which`` as in :meth:`nes_lab.Run.network`, ``batch`` and
+            ``seconds`` as in :func:`nes_lab.experiment.network_forms.compare_forms`, which says what the answer holds.
+        on_progress: Called as the work goes on. An error that it raises ends the work.
+
+    Raises:
+        NesLabError: If the run has no checkpoint, or its network cannot be made from its files.
+    """
+    run = open_run(str(question["run"]), root=question["root"])
+    found = compare_forms(run, question["which"], int(question["batch"]), float(question["seconds"]), on_progress)
+    return keep_answer(run, "forms", found)
+
+
+def predict_run(question: Mapping[str, Any], on_progress: OnProgress | None = None) -> dict[str, Any]:
+    """Predict the validation data of a run, and keep the result in the run's folder.
+
+    Args:
+        question: ``root`` and ``run`` as in :func:`export_run`, and ``which`` as in :meth:`nes_lab.Run.network`. The answer is that
+            of :func:`nes_lab.experiment.predictions.predict_validation`.
+        on_progress: Called after each batch. An error that it raises ends the work.
+
+    Raises:
+        NesLabError: If the run has no checkpoint, or its data or its network cannot be loaded.
+    """
+    run = open_run(str(question["run"]), root=question["root"])
+    return keep_answer(run, "predictions", predict_validation(run, question["which"], on_progress))
 
 
 def _tell(on_progress: OnProgress | None, phase: str, done: int) -> None:

@@ -21,10 +21,11 @@ def _plans() -> Mapping[str, Answerer]:
 
 
 def _jobs() -> Mapping[str, Answerer]:
-    from nes_lab.worker.exports import export_run
+    from nes_lab.worker.exports import compare_run_forms, export_run, predict_run
     from nes_lab.worker.plans import PlanDesk
 
-    return {"plan": PlanDesk().answer, "export": export_run, "ping": _ping}
+    about_runs = {"export": export_run, "forms": compare_run_forms, "predictions": predict_run}
+    return {"plan": PlanDesk().answer, **about_runs, "ping": _ping}
 
 
 def _ping(arguments: Mapping[str, Any], on_progress: OnProgress) -> str:

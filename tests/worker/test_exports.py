@@ -9,7 +9,8 @@ import pytest
 
 import nes_lab
 from nes_lab.errors import RunError
-from nes_lab.worker.exports import export_run
+from nes_lab.experiment.kept_answers import kept_answer
+from nes_lab.worker.exports import compare_run_forms, export_run
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,25 @@ def test_export_run_writes_a_checked_file_into_the_run(run):
     assert "differ from those of PyTorch by at most" in answer["text"] and " kB and " in answer["text"]
     assert [event["done"] for event in seen] == [0, 1]
     assert ask(run)[0]["path"] == answer["path"]  # again: the file is replaced
+
+
+def test_an_export_is_kept_with_what_was_checked(run):
+    answer, _ = ask(run)
+    assert kept_answer(run, "export") == answer
+
+
+def test_compare_run_forms_counts_times_and_compares(run):
+    seen = []
+    question = {"root": str(run.folder.parent), "run": run.id, "which": "last", "batch": 2, "seconds": 0.5}
+    answer = compare_run_forms(question, seen.append)
+    dense, trained, fused, tuned = answer["forms"]
+    assert [row["form"] for row in answer["forms"]] == ["dense", "as trained", "fused", "tuned"]
+    assert (trained["params"], trained["madds"]) == (run.summary["params"], run.summary["madds"])
+    assert (dense["params"], dense["madds"]) == (run.summary["dense_params"], run.summary["dense_madds"])
+    assert fused["params"] < trained["params"] and fused["stored_bytes"] < trained["stored_bytes"]
+    assert trained["difference"] is None and all(row["difference"] < 1e-5 for row in (dense, fused, tuned))
+    assert all(0 < row["median_ms"] <= row["p90_ms"] for row in answer["forms"]) and answer["batch"] == 2
+    assert {event["phase"] for event in seen} >= {"making", "timing"} and kept_answer(run, "forms") == answer
 
 
 def test_export_run_packs_a_folder(run, tmp_path):

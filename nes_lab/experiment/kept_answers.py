@@ -1,0 +1,65 @@
+"""Keep what a worker found out about a run in the run's folder, so that it is there after a restart. Imports no torch.
+
+Tests: tests/worker/test_predictions.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nes_lab.errors import ExportError, NesLabError
+from nes_lab.runs.files import read_json, write_json
+from nes_lab.runs.handle import RunHandle
+
+__all__ = ["FOLDER", "keep_answer", "kept_answer", "needed_objects"]
+
+FOLDER = "exports"
+"""Name of the folder inside a run's folder that holds what was exported and measured."""
+
+
+def keep_answer(run: RunHandle, name: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """Write an answer into the run's folder, and return it with the training step of the run.
+
+    Args:
+        run: The run.
+        name: Name of the file, without its ending.
+        answer: The answer, as data for JSON.
+
+    Raises:
+        ExportError: If the folder cannot be made.
+        RunError: If the file cannot be written.
+    """
+    folder = run.folder / FOLDER
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"{folder} cannot be made: {error.strerror or error}") from error
+    kept = answer | {"step": run.info.step}
+    write_json(folder / f"{name}.json", kept, durable=False)
+    return kept
+
+
+def kept_answer(run: RunHandle, name: str) -> dict[str, Any] | None:
+    """Return the answer with this name; None if there is none, it cannot be read, or the run has trained further since."""
+    try:
+        answer = read_json(run.folder / FOLDER / f"{name}.json")
+    except (FileNotFoundError, NesLabError):
+        return None
+    return answer if isinstance(answer, dict) and answer.get("step") == run.info.step else None
+
+
+def needed_objects(run: RunHandle, *names: str) -> str:
+    """Return a sentence that says what was given in memory, so that a worker cannot load it again; empty if nothing was.
+
+    Args:
+        run: The run.
+        names: What is needed: ``"network"`` or ``"data"``.
+    """
+    given = [name for name in names if name in run.info.given]
+    if not given:
+        return ""
+    what = " and the ".join(given)
+    return (
+        f"The {what} of this run was given as an object in Python, which the run's files do not hold. Open the run in Python "
+        f"instead: nes_lab.open_run({run.info.id!r})."
+    )
