@@ -1,10 +1,17 @@
-"""Remember the run that a user looked at last, on whatever page. Forms are remembered by Streamlit: see ``app/inputs.py``."""
+"""Remember the run that a user looked at last, on whatever page, and the address of each page.
+
+Forms are remembered by Streamlit: see ``app/inputs.py``.
+"""
+
+from contextlib import suppress
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
-__all__ = ["current_run", "set_current_run"]
+__all__ = ["current_run", "keep_address", "restore_address", "set_current_run"]
 
 _RUN = "current-run"
+_PAGE, _ADDRESSES = "page", "addresses"
 
 
 def current_run() -> str | None:
@@ -15,3 +22,22 @@ def current_run() -> str | None:
 def set_current_run(run_id: str) -> None:
     """Make a run the current one of all pages."""
     st.session_state[_RUN] = run_id
+
+
+def restore_address(page: str) -> None:
+    """Bring back the address that a page had when the user left it, if the browser's Back button has lost it.
+
+    A page that opens another one changes its own entry in the browser's history: it gets the parameters of the other page.
+    """
+    came = st.session_state.get(_PAGE) not in (None, page)
+    st.session_state[_PAGE] = page
+    kept = st.session_state.get(_ADDRESSES, {}).get(page, {})
+    if came and kept and not any(name in st.query_params for name in kept):
+        with suppress(StreamlitAPIException):  # a field of this page is on the page before too, and keeps its value
+            st.query_params.from_dict(kept)
+            st.rerun()  # fields read the address when a run begins
+
+
+def keep_address(page: str) -> None:
+    """Remember the address of a page that has just been drawn."""
+    st.session_state.setdefault(_ADDRESSES, {})[page] = st.query_params.to_dict()

@@ -1,4 +1,6 @@
-"""Trade-off page: what networks cost against how good they are, and which is best under a budget."""
+"""Trade-off page: what networks cost against how good they are, and which is best within limits."""
+
+from collections.abc import Callable
 
 import streamlit as st
 
@@ -11,29 +13,61 @@ from app.remembered import set_current_run
 from nes_lab.errors import BudgetError
 from nes_lab.figures.published import published
 from nes_lab.figures.trade_off import trade_off
+from nes_lab.runs.difference import RULE
 from nes_lab.runs.info import RunInfo
-from nes_lab.runs.measures import COSTS, RESULTS, read_limit
+from nes_lab.runs.measures import COSTS, RESULTS, read_limit, read_result
 from nes_lab.runs.query import run_table
 from nes_lab.runs.settings import setting_results
-from nes_lab.runs.verdict import Verdict, setting_table, verdict
+from nes_lab.runs.verdict import Verdict, latency_finding, setting_table, verdict
 
 PLACEHOLDERS = {"count": "such as 1.2M", "bytes": "such as 140 kB", "ms": "such as 2.5"}
+RESULT_PLACEHOLDERS = {"percent": "such as 88", "loss": "such as 0.4"}
 
 
-def budget_field(cost: str) -> float | None:
-    """Ask for the most that a network may cost. Return None if the field is empty or its text is wrong."""
-    measure = COSTS[cost]
-    text = st.text_input(
-        f"Budget ({'ms' if measure.unit == 'ms' else measure.name})",
-        placeholder=PLACEHOLDERS[measure.unit],
-        help="The most that a network may cost. The figure hatches what costs more, and names the best of the rest.",
-        **in_address(f"budget-{cost}"),
-    )
+def limit_field(
+    label: str, key: str, read: Callable[[str, str], float | None], measure: str, **options: str
+) -> float | None:
+    """Ask for a limit. Return None if the field is empty or its text is wrong.
+
+    Args:
+        label: Label of the field.
+        key: Name of the value in the address.
+        read: Function that reads the text for a measure.
+        measure: Key of the measure.
+        options: Further options of the field.
+    """
+    text = st.text_input(label, **options, **in_address(key))
     try:
-        return read_limit(text or "", cost)
+        return read(text or "", measure)
     except BudgetError as error:
         show_error(str(error))
         return None
+
+
+def budget_field(cost: str) -> float | None:
+    """Ask for the most that a network may cost."""
+    measure = COSTS[cost]
+    return limit_field(
+        f"Budget ({'ms' if measure.unit == 'ms' else measure.name})",
+        f"budget-{cost}",
+        read_limit,
+        cost,
+        placeholder=PLACEHOLDERS[measure.unit],
+        help="The most that a network may cost. The figure hatches what costs more, and names the best of the rest.",
+    )
+
+
+def least_field(result: str) -> float | None:
+    """Ask for the least accuracy, or the largest loss, that a network may have."""
+    measure = RESULTS[result]
+    return limit_field(
+        f"{'Most' if measure.lower_is_better else 'Least'} {measure.name}",
+        f"least-{result}",
+        read_result,
+        result,
+        placeholder=RESULT_PLACEHOLDERS[measure.unit],
+        help="What a network must reach. Without a budget, the cheapest network that reaches it is named.",
+    )
 
 
 def choose_data(finished: list[RunInfo]) -> list[RunInfo]:
@@ -55,23 +89,31 @@ def choose_data(finished: list[RunInfo]) -> list[RunInfo]:
     return shown
 
 
-def open_run(run_id: str) -> None:
+def open_run(run_id: str, **address: str) -> None:
     """Show a run on its own page."""
     set_current_run(run_id)
-    st.switch_page("views/run.py", query_params={"run": run_id})
+    st.switch_page("views/run.py", query_params={"run": run_id, **address})
 
 
-def show_verdict(answer: Verdict) -> None:
-    """Show which setting is best, in words, with a button that opens its newest run."""
+def show_verdict(answer: Verdict, finding: str) -> None:
+    """Show which setting is best, in words, with buttons that open its newest run and export its network."""
     with st.container(border=True):
         st.caption(plain_text(answer.heading))
         st.markdown(f"#### {plain_text(answer.answer)}")
         for line in answer.lines:
             st.markdown(plain_text(line))
-        if answer.best is not None and st.button(
-            "Open its newest run", icon=":material/arrow_forward:", type="primary"
-        ):
-            open_run(answer.best.seeds[0].run)
+        if finding:
+            st.markdown(plain_text(finding))
+        if answer.best is None:
+            return
+        run_id = answer.best.seeds[0].run
+        with st.container(horizontal=True):
+            opened = st.button("Open its newest run", icon=":material/arrow_forward:", type="primary")
+            exported = st.button("Export", icon=":material/download:", help="Write its network into a file.")
+        if opened:
+            open_run(run_id)
+        if exported:
+            open_run(run_id, view="Network")
 
 
 st.title("Trade-off")
@@ -83,30 +125,36 @@ if not finished:
         icon=":material/info:",
     )
     st.page_link("views/compress.py", label="Go to Compress", icon=":material/arrow_forward:")
-main, side = st.columns([2, 1], gap="medium")
+main, side = st.columns([2.3, 1], gap="medium")
+below, beside = st.columns([2.3, 1], gap="medium")
 if finished:
     with main:
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            cost = st.selectbox("Across", list(COSTS), format_func=lambda key: COSTS[key].name, **in_address("across"))
-            result = st.selectbox("Up", list(RESULTS), format_func=lambda key: RESULTS[key].name, **in_address("up"))
+            cost = st.selectbox("Across", list(COSTS), format_func=lambda key: COSTS[key].name, **in_address("cost"))
+            result = st.selectbox(
+                "Up", list(RESULTS), format_func=lambda key: RESULTS[key].name, **in_address("result")
+            )
             budget = budget_field(cost)
+            least = least_field(result)
             shown = choose_data(finished)
         rows = list(run_table(shown))
         settings = setting_results(rows, cost, result)
-        clicked = plot(trade_off(rows, cost, result, budget), key="trade-off", clickable=True)
+        clicked = plot(trade_off(rows, cost, result, budget, least), key="trade-off", clickable=True)
         if clicked in {row["id"] for row in rows}:
             open_run(clicked)
         st.caption(
-            "Small dots: single runs. Large: the mean over seeds, with bars of one standard deviation. A line joins the best "
-            "settings of a method; hollow ones are beaten by a cheaper one. Hatched: over the budget. Ring: the best below "
-            "it. Methods with equal cost are drawn side by side. Click a dot to open its run."
+            "Small dots: single runs. Large: the mean over seeds; bars and band are one standard deviation to either side. A "
+            "line joins the best settings of a method; hollow ones are beaten by a cheaper one. Hatched: outside of the "
+            "limits. Ring: the best within them. Methods with equal cost are drawn side by side. Click a dot to open its run."
         )
-        answer = verdict(settings, cost, result, budget)
+    answer = verdict(settings, cost, result, budget, least)
+    with side:
+        show_verdict(answer, latency_finding(settings))
+    with below:
         if settings:
             show(setting_table(settings, answer, result), key="settings")
-    with side:
-        show_verdict(answer)
-with side:
+            st.caption(f"Not told apart: {RULE}")
+with beside:
     plot(published(), key="published")
 if finished:
     with st.expander("All runs, one by one"):

@@ -36,6 +36,7 @@ Figures of plans, fits and runs:
 ``accuracy_vs_madds``: draw accuracy against multiply-adds of many runs.
 ``predictions``: draw examples with their labels and predictions.
 ``confusion``: draw which classes are taken for which.
+``trade_off_marks``: draw limits, bands, the dense reference and names of methods for ``trade_off``.
 ``trade_off``: draw any cost against any result of many runs, with a front for each method.
 ``published``: draw published results in a panel of their own.
 ``reported``: list published ImageNet results, which ``published`` and ``accuracy_vs_madds`` can draw.

@@ -12,7 +12,7 @@ from nes_lab.errors import BudgetError
 from nes_lab.records.budget import parse_quantity
 from nes_lab.text import NO_VALUE, format_bytes, format_ms, format_number
 
-__all__ = ["COSTS", "RESULTS", "Measure", "read_limit"]
+__all__ = ["COSTS", "RESULTS", "Measure", "read_limit", "read_result"]
 
 
 @dataclass(frozen=True)
@@ -121,3 +121,30 @@ def read_limit(text: str, cost: str = "madds") -> float | None:
             f"budget {text!r} is a share; give a number such as {example}, because the runs have different dense networks"
         )
     return float(value) if value is not None else None
+
+
+def read_result(text: str, result: str = "top1") -> float | None:
+    """Read the least accuracy, or the largest loss, that a user typed, such as ``88``, ``88.5 %`` or ``0.4``. None if it is empty.
+
+    Raises:
+        BudgetError: If the text is not a number, or an accuracy is not between 0 and 100 %.
+
+    Examples:
+        >>> read_result("88.5 %"), read_result("0.4", "val_loss"), read_result("")
+        (88.5, 0.4, None)
+    """
+    measure = RESULTS[result]
+    if not (bare := text.strip()):
+        return None
+    is_percent = measure.unit == "percent"
+    try:
+        number = float(bare.removesuffix("%").strip() if is_percent else bare)
+    except ValueError:
+        number = math.nan
+    if is_percent and not 0 <= number <= 100:
+        raise BudgetError(
+            f"least {measure.name} {text!r} cannot be read; give a percentage from 0 to 100, such as 88.5"
+        )
+    if not 0 <= number < math.inf:
+        raise BudgetError(f"largest {measure.name} {text!r} cannot be read; give a number such as 0.4")
+    return number

@@ -167,7 +167,7 @@ def test_a_point_of_the_trade_off_opens_its_run_and_the_budget_stays(app):
         return [box.x + size.l + layout.xaxis.d2p(trace.x[0]), box.y + size.t + layout.yaxis.d2p(trace.y[0])];
     }"""
     with browse(width=1300) as (page, faults):
-        page.goto(f"{url}/trade_off?budget-madds=1M&up=top-5")
+        page.goto(f"{url}/trade_off?budget-madds=1M&result=top-5")
         settle(page)
         plot = page.locator(".nes-plot[data-drawn]").first
         plot.wait_for()
@@ -180,7 +180,13 @@ def test_a_point_of_the_trade_off_opens_its_run_and_the_budget_stays(app):
         page.get_by_test_id("stSidebarNavItems").get_by_role("link", name="Trade-off").click()
         page.get_by_role("heading", name="Trade-off").wait_for()
         page.wait_for_url("**budget-madds=1M**")
-        assert page.get_by_label("Budget (MAdds)", exact=True).input_value() == "1M" and "up=top-5" in page.url
+        assert page.get_by_label("Budget (MAdds)", exact=True).input_value() == "1M" and "result=top-5" in page.url
+        page.get_by_role("button", name="Export").click()
+        page.wait_for_url("**/run?run=*view=Network*")
+        page.go_back()
+        page.get_by_role("heading", name="Trade-off").wait_for()
+        page.wait_for_url("**/trade_off?*budget-madds=1M*")
+        assert page.get_by_label("Budget (MAdds)", exact=True).input_value() == "1M" and "result=top-5" in page.url
         assert not faults
 
 

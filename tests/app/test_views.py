@@ -345,6 +345,19 @@ def test_trade_off_takes_a_budget_and_explains_a_wrong_one(store):
     assert figures(at)
 
 
+def test_trade_off_takes_a_least_result_and_leads_to_the_export(store):
+    write_run(store, routing="tiled", madds=500_000, top1=90.0)
+    best_of_all = write_run(store, routing=None, madds=2_000_000, top1=95.0)
+    at = open_page("trade_off", **{"least-top1": "88"})
+    text = words(at)
+    assert "Fewest MAdds with a top-1 of at least 88.0 %" in text and "tiled: 90.0 %" in text
+    assert "No epitome network here is faster than the dense one" in text  # both take 1.5 ms
+    at.text_input(key="least-top1").set_value("much").run()
+    assert "least top-1 'much' cannot be read" in words(at)
+    next(button for button in at.button if button.label == "Export").click().run()
+    assert at.query_params["run"] == best_of_all and at.query_params["view"] in ("Network", ["Network"])
+
+
 def test_trade_off_names_the_best_under_a_budget_and_what_it_cannot_be_told_apart_from(store):
     for seed in range(3):
         write_run(store, label="<b>*x*</b>", routing="tiled", seed=seed, top1=90 + seed / 10)
@@ -357,7 +370,7 @@ def test_trade_off_names_the_best_under_a_budget_and_what_it_cannot_be_told_apar
     assert "Cannot be told apart from free at 900 k MAdds" in text and "Better than stride" in text
     assert "1 setting is over the budget" in text
     table = at.dataframe[0].value
-    assert list(table["verdict"]) == ["★ best", "not told apart", "worse", "over the budget"]
+    assert list(table["verdict"]) == ["★ best", "not told apart", "worse", "outside the limits"]
     shown = json.dumps(figures(at)) + text + str(table)
     assert "best_top1" not in shown and "<b>" not in text
     assert next(trace for trace in figures(at)[0]["data"] if trace["name"] == "tiled")["customdata"]
@@ -367,8 +380,8 @@ def test_trade_off_names_the_best_under_a_budget_and_what_it_cannot_be_told_apar
 @pytest.mark.parametrize("result", ["top1", "top5", "val_loss"])
 def test_trade_off_keeps_its_axes_in_the_address(store, cost, result):
     write_run(store)
-    at = open_page("trade_off", across=COSTS[cost].name, up=RESULTS[result].name)
-    assert not at.error and at.selectbox(key="across").value == cost and at.selectbox(key="up").value == result
+    at = open_page("trade_off", cost=COSTS[cost].name, result=RESULTS[result].name)
+    assert not at.error and at.selectbox(key="cost").value == cost and at.selectbox(key="result").value == result
     axes = figures(at)[0]["layout"]
     assert {"madds": "MAdds", "params": "params", "stored_bytes": "bytes", "latency_ms": "ms"}[cost] in axes["xaxis"][
         "title"
@@ -392,7 +405,7 @@ def test_trade_off_says_what_older_runs_do_not_hold(store):
     with RunWriter(store, run_id) as writer:
         writer.summary(madds=1000, top1=50.0)
         writer.status("finished", step=1, total=1)
-    at = open_page("trade_off", across="stored bytes")
+    at = open_page("trade_off", cost="stored bytes")
     assert "No run has stored bytes and top-1" in words(at) and not at.error
 
 

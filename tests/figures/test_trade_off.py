@@ -37,9 +37,32 @@ def test_a_budget_hatches_what_costs_more_and_marks_the_best_below():
     figure = trade_off(three_methods(), budget=500)
     hatched = next(trace for trace in figure.data if trace.name == "over the budget")
     assert hatched.fillpattern.shape == "/" and min(hatched.x) == 500
-    ring = next(trace for trace in figure.data if trace.name == "best within the budget")
+    ring = next(trace for trace in figure.data if trace.name == "best within the limits")
     assert ring.meta["x"][0] == 400
-    assert trade_off(three_methods(), budget=1).data[-1].name != "best within the budget"
+    assert trade_off(three_methods(), budget=1).data[-1].name != "best within the limits"
+
+
+def test_a_least_result_hatches_what_is_worse_and_no_region_twice():
+    figure = trade_off(three_methods(), budget=500, least=85.0)
+    hatched = [trace for trace in figure.data if trace.fillpattern.shape == "/"]
+    assert [trace.name for trace in hatched] == ["over the budget", "top-1 not good enough"]
+    assert max(hatched[1].x) == 500 and max(hatched[1].y) == 85.0
+    assert {each.text for each in figure.layout.annotations} >= {"≤ 500 MAdds", "≥ 85.0 %"}
+    loss = trade_off([row(val_loss=0.5), row(madds=20, val_loss=0.4)], result="val_loss", least=0.45)
+    assert min(next(trace for trace in loss.data if trace.fillpattern.shape == "/").y) == 0.45
+
+
+def test_a_method_has_a_band_and_its_name_at_the_end_of_its_line_and_dense_is_a_reference():
+    figure = trade_off(three_methods())
+    bands = [trace for trace in figure.data if trace.name.endswith("one standard deviation")]
+    assert len(bands) == 3 and all(trace.fillcolor.endswith("0.14)") for trace in bands)
+    names = {each.text for each in figure.layout.annotations if "<b>" in each.text}
+    assert names == {"<b>dense</b>", "<b>tiled</b>", "<b>free</b>"}
+    shifts = sorted(each.yshift for each in figure.layout.annotations if "<b>" in each.text)
+    assert all(after - before > 14 for before, after in itertools.pairwise(shifts))
+    reference = next(shape for shape in figure.layout.shapes if shape.line.dash == "dot")
+    assert reference.y0 == 87.5 and not figure.layout.showlegend
+    assert not list(trade_off([row(None)]).layout.shapes)
 
 
 def test_a_wide_range_has_a_logarithmic_axis():

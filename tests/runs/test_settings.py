@@ -3,9 +3,9 @@
 import pytest
 
 from nes_lab.errors import BudgetError, OptionError
-from nes_lab.runs.measures import read_limit
+from nes_lab.runs.measures import read_limit, read_result
 from nes_lab.runs.settings import setting_results
-from nes_lab.runs.verdict import setting_table, verdict
+from nes_lab.runs.verdict import latency_finding, setting_table, verdict
 
 
 def row(routing="free", seed=0, top1=90.0, madds=10, **options):
@@ -67,6 +67,44 @@ def test_a_low_loss_is_the_better_one():
 def test_nothing_under_the_budget_names_the_smallest():
     answer = verdict(setting_results([row(madds=30), row("tiled", madds=20)]), budget=10)
     assert answer.best is None and answer.lines == ("The smallest is tiled at 20 MAdds, with 20 MAdds.",)
+
+
+def test_a_least_result_alone_asks_for_the_cheapest_that_reaches_it():
+    rows = [row(madds=10, top1=80.0 + seed, seed=seed) for seed in range(3)]
+    rows += [row("tiled", madds=20, top1=95.0 + seed, seed=seed) for seed in range(3)]
+    rows += [row("stride", madds=5, top1=60.0 + seed, seed=seed) for seed in range(3)]
+    settings = setting_results(rows)
+    answer = verdict(settings, least=75.0)
+    assert answer.best is not None and answer.best.method == "free"
+    assert answer.heading == "Fewest MAdds with a top-1 of at least 75.0 %"
+    text = " ".join(answer.lines)
+    assert "Cheaper, but worse than tiled at 20 MAdds (15.0 points)." in text
+    assert "1 setting is not good enough in top-1." in text
+    notes = {line["setting"]: line["verdict"] for line in setting_table(settings, answer).rows}
+    assert list(notes.values()) == ["★ best", "better", "outside the limits"] or notes["tiled at 20 MAdds"] == "better"
+    both = verdict(settings, budget=20, least=75.0)
+    assert (
+        both.best is not None and both.best.method == "tiled" and "within both limits is free" in " ".join(both.lines)
+    )
+    assert verdict(settings, least=99.0).answer == "Nothing is that good."
+
+
+def test_the_latency_is_compared_with_the_largest_dense_network():
+    rows = [row(None, madds=40, latency_ms=4.0), row(None, madds=20, latency_ms=1.0), row("tiled", latency_ms=3.0)]
+    assert latency_finding(setting_results(rows)) == (
+        "Every epitome network here is faster than the largest dense one: 3 ms against 4 ms."
+    )
+    rows += [row("free", latency_ms=5.0)]
+    assert latency_finding(setting_results(rows)).startswith("1 of 2 epitome networks here are faster")
+    assert latency_finding(setting_results([row("free", latency_ms=5.0), row(None)])) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "result"), [("much", "top1"), ("101", "top1"), ("-1", "val_loss"), ("inf", "val_loss")]
+)
+def test_wrong_results_are_refused(text, result):
+    with pytest.raises(BudgetError, match="cannot be read"):
+        read_result(text, result)
 
 
 def test_names_say_only_what_differs_and_are_unique():
