@@ -1,21 +1,20 @@
 """Show the epitome explorer on a page: a layer's weight, the epitome that it is read from, and its starts, all linked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 
 from app.static_files import file_path
-from nes_lab.figures.explorer_data import explorer_data
-from nes_lab.geometry.layer_snapshot import LayerSnapshot
 
 __all__ = ["explorer"]
 
 _JS = """
 export default async function (component) {
   const node = component.parentElement.querySelector(".nes-explorer");
-  const { path, layer, step } = component.data;
+  const { path, layer, others, view } = component.data;
   const core = await import(new URL(path, document.baseURI).href);
-  core.mount(node, layer, { step, onStep: (chosen) => component.setStateValue("step", chosen) });
+  core.mount(node, layer, { others, view, onView: (chosen) => component.setStateValue("view", chosen) });
 }
 """
 
@@ -24,14 +23,18 @@ _explorer = st.components.v2.component(
 )
 
 
-def explorer(history: Mapping[int, LayerSnapshot], step: int, key: str) -> int:
-    """Draw the explorer of one layer, and return the training step that the user chose in it.
+def explorer(
+    layer: Mapping[str, Any], view: Mapping[str, str], key: str, others: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, str]:
+    """Draw the explorer of one layer, and return what the user has chosen in it.
 
     Args:
-        history: Training step -> copy of the layer's epitome and starts.
-        step: Training step to show at first.
+        layer: What :func:`~nes_lab.figures.explorer_data.explorer_data` returns.
+        view: What to show at first: texts under the names ``step``, ``color``, ``kernel``, ``pin`` and ``cell``. What is as usual
+            has no entry.
         key: Key of the component. With another key, the choices of the user are forgotten.
+        others: The same layer of other runs, to draw in columns beside it.
     """
-    data = {"path": file_path("explorer"), "layer": explorer_data(history), "step": step}
-    chosen = _explorer(key=key, data=data, default={"step": step}, on_step_change=lambda: None, height="content")
-    return int(chosen.step)
+    data = {"path": file_path("explorer"), "layer": layer, "others": list(others), "view": dict(view)}
+    chosen = _explorer(key=key, data=data, default={"view": dict(view)}, on_view_change=lambda: None, height="content")
+    return {name: str(value) for name, value in dict(chosen.view).items()}

@@ -63,7 +63,8 @@ def coverage(layer: Layer) -> go.Figure:
     reads = np.asarray(snapshot.coverage())
     share = float((reads > 0).mean())
     note = (
-        f"{share:.1%} of the cells are read; mean {reads.mean():.3g} reads per cell; Gini coefficient {gini(reads):.2f}"
+        f"{share:.1%} of the cells are read, {reads.mean():.3g} times on average.<br>"
+        f"Gini {gini(reads):.2f} (0: all equally often, 1: few get all reads)"
     )
     figure = go.Figure(
         make_subplots(

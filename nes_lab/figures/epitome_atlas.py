@@ -138,20 +138,20 @@ def _label_axes(figure: go.Figure, pages: Pages, tile: tuple[int, ...], block: t
     rows, columns = pages.slices.shape[:2]
     if rows * columns == 1:
         ticks_x, ticks_y = _cell_ticks(width, block[1]), _cell_ticks(height, block[0])
-        figure.update_xaxes(title_text="input channel of the epitome (cell)", showgrid=False, **ticks_x)
-        figure.update_yaxes(title_text="output channel of the epitome (cell)", showgrid=False, **ticks_y)
+        figure.update_xaxes(title_text="input channel (cell)", showgrid=False, **ticks_x)
+        figure.update_yaxes(title_text="output channel (cell)", showgrid=False, **ticks_y)
     else:
         gap = max(1, round(0.04 * max(height, width)))
         middles_x = [index * (width + gap) + (width - 1) / 2 for index in range(columns)]
         middles_y = [index * (height + gap) + (height - 1) / 2 for index in range(rows)]
         figure.update_xaxes(
-            title_text="kernel position; inside a tile: input channel (cell)",
+            title_text="kernel position; inside: input channel",
             tickvals=middles_x,
             ticktext=pages.column_names,
             showgrid=False,
         )
         figure.update_yaxes(
-            title_text="kernel position; inside: output channel (cell)",
+            title_text="kernel position; inside: output channel",
             tickvals=middles_y,
             ticktext=pages.row_names,
             showgrid=False,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,28 +20,34 @@ import numpy as np
 from nes_lab.errors import OptionError
 from nes_lab.geometry.layer_snapshot import LayerSnapshot
 
-__all__ = ["explorer_data", "explorer_js"]
+__all__ = ["explorer_data", "explorer_js", "missing_layer"]
 
 _STATIC = Path(__file__).parent / "static"
+_MODULES = ("sampling", "numbers", "colors", "files", "view", "panes", "words", "explorer_style", "explorer")
 
 
 @cache
 def explorer_js() -> str:
     """Return the JavaScript of the explorer as one module, which exports ``mount(node, data, options)``."""
-    sampling, explorer = ((_STATIC / name).read_text(encoding="utf-8") for name in ("sampling.js", "explorer.js"))
-    alone = re.sub(r'^import \{[^}]*\} from "\./sampling\.js";\n', "", explorer, flags=re.MULTILINE)
-    return f"{sampling}\n{alone}"
+    texts = ((_STATIC / f"{name}.js").read_text(encoding="utf-8") for name in _MODULES)
+    return "\n".join(re.sub(r'^import \{[^}]*\} from "\./\w+\.js";\n', "", text, flags=re.MULTILINE) for text in texts)
 
 
-def explorer_data(history: Mapping[int, LayerSnapshot]) -> dict[str, Any]:
+def explorer_data(
+    history: Mapping[int, LayerSnapshot], title: str = "", facts: Sequence[str] = (), gradient_note: str = ""
+) -> dict[str, Any]:
     """Return what the explorer draws of one layer: its shapes, its starts at every step, and its epitomes.
 
     Args:
         history: Training step -> snapshot of the layer. At least one snapshot has an epitome; steps without one show the epitome
             before them.
+        title: Name of the run, for the head of its column where runs are compared.
+        facts: Short texts for that head, such as ``"top-1 98.1 %"``.
+        gradient_note: Sentence for the user if no snapshot has a gradient: why, and how a later run can keep them.
 
     Returns:
-        A dict for JSON. Epitomes are base64 text of little-endian float32 numbers.
+        A dict for JSON. Epitomes and gradients are base64 text of little-endian float32 numbers. Those that were stored with 8 bits
+        are 8-bit integers; ``factors`` and ``gradientFactors`` have the number to multiply them with, by step.
 
     Raises:
         OptionError: If no snapshot has an epitome.
@@ -54,14 +60,18 @@ def explorer_data(history: Mapping[int, LayerSnapshot]) -> dict[str, Any]:
         ([16, 16], [0], [0.0, 0.0])
     """
     steps = sorted(history)
-    epitomes = {step: history[step].epitome for step in steps}
-    kept = {step: values for step, values in epitomes.items() if values is not None}
+    kept = {step: epitome for step in steps if (epitome := history[step].epitome) is not None}
     if not kept:
         raise OptionError("history has no snapshot with an epitome; give at least one")
+    gradients = {step: gradient for step in steps if (gradient := history[step].gradient) is not None}
+    rounded = [step for step in kept if history[step].is_rounded]
     layer = history[steps[-1]]
     largest = np.quantile(np.abs(np.concatenate([values.ravel() for values in kept.values()])), 0.995)
+    texts, factors = _texts(kept, rounded)
+    gradient_texts, gradient_factors = _texts(gradients, list(gradients))
     return {
         "name": layer.name,
+        "about": {"title": title, "facts": list(facts)},
         "weightShape": list(layer.weight_shape),
         "epitomeShape": list(layer.epitome_shape),
         "patchShape": list(layer.patch_shape),
@@ -71,14 +81,44 @@ def explorer_data(history: Mapping[int, LayerSnapshot]) -> dict[str, Any]:
         "largest": float(largest) or 1.0,
         "steps": steps,
         "starts": [[_flat(axis) for axis in history[step].starts] for step in steps],
-        "epitomes": {str(step): _base64(values) for step, values in kept.items()},
-        "rounded": [step for step in kept if history[step].is_rounded],
+        "epitomes": texts,
+        "factors": factors,
+        "gradients": gradient_texts,
+        "gradientFactors": gradient_factors,
+        "gradientNote": gradient_note or "No gradients of the epitome were kept.",
+        "rounded": rounded,
     }
+
+
+def missing_layer(title: str, why: str) -> dict[str, Any]:
+    """Return what the explorer shows in the column of a run that cannot be compared: its name and the reason.
+
+    Examples:
+        >>> missing_layer("tiled", "This run has no layer fc.")["missing"]
+        'This run has no layer fc.'
+    """
+    return {"about": {"title": title, "facts": []}, "missing": why}
+
+
+def _texts(arrays: Mapping[int, np.ndarray], rounded: Sequence[int]) -> tuple[dict[str, str], dict[str, float]]:
+    """Return the numbers of each step as text, and the factors of those that are sent as 8-bit integers.
+
+    Rounded numbers are multiples of their largest absolute value divided by 127, so nothing is lost.
+    """
+    texts, factors = {}, {}
+    for step, values in arrays.items():
+        largest = float(np.abs(values).max(initial=0.0))
+        if step not in rounded or not np.isfinite(largest):
+            texts[str(step)] = _base64(values, "<f4")
+            continue
+        factors[str(step)] = largest / 127 or 1.0
+        texts[str(step)] = _base64(np.rint(values / factors[str(step)]), "i1")
+    return texts, factors
 
 
 def _flat(starts: np.ndarray | None) -> list[float] | None:
     return None if starts is None else np.asarray(starts, dtype=np.float64).ravel().tolist()
 
 
-def _base64(values: np.ndarray) -> str:
-    return base64.b64encode(np.ascontiguousarray(values, dtype="<f4").tobytes()).decode("ascii")
+def _base64(values: np.ndarray, kind: str) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, dtype=kind).tobytes()).decode("ascii")

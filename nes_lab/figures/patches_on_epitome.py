@@ -43,29 +43,39 @@ def patches_on_epitome(layer: Layer) -> go.Figure:
         >>> import nes_lab
         >>> layer = nes_lab.EpitomeLinear(16, 32, epitome_shape=(16, 8), patch_channels=(8, 4), routing="free")
         >>> nes_lab.figures.patches_on_epitome(layer).layout.title.subtitle.text
-        '4 × 4 patches at 4 distinct positions; color: output patch'
+        '4 × 4 patches at 4 different positions<br>color: output patch'
     """
     snapshot = snapshot_of(layer)
     rows, columns = snapshot.geometry.patch_grid
     chosen = np.unique(np.linspace(0, rows - 1, min(rows, MOST_TRACES)).round().astype(int))
     spots = np.stack([start_grid(snapshot, 0), start_grid(snapshot, 1)], axis=-1).reshape(-1, 2)
     distinct = len(np.unique(spots.round(3), axis=0))
-    note = f"{rows} × {columns} patches at {distinct} distinct positions; color: output patch"
-    if len(chosen) < rows:
-        note += f" ({len(chosen)} of {rows} drawn)"
+    note = _note(snapshot, distinct)
+    note += "<br>color: output patch" + (f" ({len(chosen)} of {rows} drawn)" if len(chosen) < rows else "")
     figure = new_figure(
         f"Outlines of the {rows * columns} windows that layer {snapshot.name} reads, on its epitome.",
         title={"text": f"Patches on the epitome of {plain(snapshot.name)}", "subtitle": {"text": note}},
-        height=560,
+        height=520,
+        margin_t=88,
         legend={"title": {"text": "output patch"}},
     )
     _add_background(figure, snapshot)
     for place, row in enumerate(chosen):
         _add_outlines(figure, snapshot, int(row), place)
     height, width = snapshot.epitome_shape[:2]
-    figure.update_xaxes(title_text="input channel of the epitome (cell)", range=[-0.7, width - 0.3], showgrid=False)
-    figure.update_yaxes(title_text="output channel of the epitome (cell)", range=[height - 0.3, -0.7], showgrid=False)
+    figure.update_xaxes(title_text="input channel (cell)", range=[-0.7, width - 0.3], showgrid=False)
+    figure.update_yaxes(title_text="output channel (cell)", range=[height - 0.3, -0.7], showgrid=False)
     return figure
+
+
+def _note(snapshot: LayerSnapshot, distinct: int) -> str:
+    """Return one sentence about the positions of the patches."""
+    rows, columns = snapshot.geometry.patch_grid
+    patches = f"{rows} × {columns} patches"
+    if rows * columns > 1 and distinct == 1:
+        tiling = ": that is tiling" if snapshot.routing == "tiled" else ""
+        return f"{patches} read the same place{tiling}"
+    return f"{patches} at {distinct} different position{'s' if distinct > 1 else ''}"
 
 
 def _add_background(figure: go.Figure, snapshot: LayerSnapshot) -> None:
@@ -86,7 +96,7 @@ def _add_background(figure: go.Figure, snapshot: LayerSnapshot) -> None:
         zmid=0,
         opacity=0.45,
         colorscale=DIVERGING,
-        colorbar=heat_colorbar("value (mean over the kernel)"),
+        colorbar=heat_colorbar("mean value" if snapshot.weight_shape[2:] else "value"),
         hoverinfo="skip",
     )
 

@@ -54,7 +54,7 @@ def _routing_map(snapshot: LayerSnapshot, initial: LayerSnapshot | None) -> go.F
     )
     title = {
         "text": f"Routing map of {plain(snapshot.name)}",
-        "subtitle": {"text": f"{snapshot.routing}, {snapshot.scope}, {snapshot.boundary}; color: start in cells"},
+        "subtitle": {"text": f"routing: {snapshot.routing}; color: where a patch<br>begins in the epitome, in cells"},
     }
     if not axes:
         return _nothing_sampled(new_figure(alt, title=title, height=240))
@@ -69,7 +69,7 @@ def _routing_map(snapshot: LayerSnapshot, initial: LayerSnapshot | None) -> go.F
         )
     )
     figure.update_layout(new_figure(alt, title=title, height=176 + 280 * len(axes)).layout)
-    figure.update_layout(margin_t=136)
+    figure.update_layout(margin_t=150)
     for row, axis in enumerate(axes):
         grids = [np.asarray(start_grid(side, axis)) for side in sides]
         low, high = min(grid.min() for grid in grids), max(grid.max() for grid in grids)
@@ -87,7 +87,7 @@ def _titles(snapshot: LayerSnapshot, initial: LayerSnapshot | None, axes: list[i
             titles.append(f"starts along {names[axis]}")
             continue
         moved = float(np.abs(start_grid(snapshot, axis) - start_grid(initial, axis)).max())
-        titles += [f"{names[axis]},<br>first step", f"this step, moved<br>up to {moved:.3g} cells"]
+        titles += [f"{names[axis]},<br>first step", f"this step: moved<br>≤ {moved:.2g} cells"]
     return titles
 
 

@@ -31,7 +31,7 @@ NEAR = 0.5
 """Starts less than this many cells apart count as neighbors."""
 _MOST_LINES = 200
 _MOST_STEPS = 200
-_KINDS = (("moving", OKABE_ITO[0], "solid"), ("dead", "#8A8A8A", "dash"), ("collapsed", OKABE_ITO[1], "dot"))
+_KINDS = (("moving", OKABE_ITO[0], "solid"), ("never moved", "#8A8A8A", "dash"), ("came close", OKABE_ITO[1], "dot"))
 
 
 def dead_starts(paths: np.ndarray) -> np.ndarray:
@@ -87,9 +87,9 @@ def start_trajectories(history: History, layer: str | None = None) -> go.Figure:
         layer: Name of the layer in a run. None: the layer whose epitome has most cells. Pairs need no name.
 
     Returns:
-        A figure with two panels for each weight axis that has starts. Each start is a line. The left panel shows its
-        position, the right panel how far it has moved since the first step. A gray dashed line is a start that never moved
-        (dead). An orange dotted line is a start that came close to others (collapsed).
+        A figure with two panels for each weight axis that has starts. Each start is a line. The upper panel shows its
+        position, the lower panel how far it has moved since the first step. A gray dashed line is a start that never moved
+        (dead). An orange dotted line is a start that came close to others during the training (collapsed).
 
     Raises:
         OptionError: If ``history`` is empty, or no snapshot has a layer of this name.
@@ -111,12 +111,17 @@ def _trajectories(history: Sequence[tuple[int, LayerSnapshot]]) -> go.Figure:
     layer = history[-1][1]
     kept = [history[index] for index in thin(len(history), _MOST_STEPS)]
     axes = axes_with_starts(layer)
-    alt = f"Starting indices of layer {layer.name} over {len(history)} snapshots of training."
+    alt = f"Starts of layer {layer.name} over {len(history)} snapshots of training."
     title = {"text": f"Starts of {plain(layer.name)} over training"}
     if not axes:
         figure = new_figure(alt, title=title, height=240)
         figure.add_annotation(
-            text="This layer has no starting indices.", showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper"
+            text="This layer has no starts: its cells are read in order.",
+            showarrow=False,
+            x=0.5,
+            y=0.5,
+            xref="paper",
+            yref="paper",
         )
         figure.update_xaxes(visible=False)
         figure.update_yaxes(visible=False)
@@ -125,35 +130,47 @@ def _trajectories(history: Sequence[tuple[int, LayerSnapshot]]) -> go.Figure:
     paths = {axis: np.stack([np.ravel(item.starts[axis]) for _, item in kept]) for axis in axes}
     figure = go.Figure(
         make_subplots(
-            rows=len(axes),
-            cols=2,
+            rows=2 * len(axes),
+            cols=1,
             shared_xaxes=True,
-            horizontal_spacing=0.16,
             vertical_spacing=0.2 / len(axes),
-            subplot_titles=[text for axis in axes for text in (_summary(names[axis], paths[axis]), "")],
+            subplot_titles=[text for axis in axes for text in _summary(names[axis], paths[axis])],
         )
     )
-    figure.update_layout(new_figure(alt, title=title, height=150 + 240 * len(axes)).layout)
-    figure.update_layout(legend_y=-0.12 if len(axes) > 1 else -0.2, margin_t=84)
+    figure.update_layout(new_figure(alt, title=title, height=150 + 360 * len(axes)).layout)
+    figure.update_layout(legend_y=-0.09 if len(axes) > 1 else -0.17, margin_t=84)
     steps = np.array([step for step, _ in kept])
-    for row, axis in enumerate(axes):
-        _add_lines(figure, steps, paths[axis], row + 1, 1)
-        _add_lines(figure, steps, paths[axis], row + 1, 2)
-    figure.update_xaxes(title_text="training step", nticks=6, row=len(axes))
-    figure.update_yaxes(title_text="start (cells)", col=1)
-    figure.update_yaxes(title_text="move (cells)", col=2)
-    figure.update_annotations(font_size=13, x=0, xanchor="left")
+    for place, axis in enumerate(axes):
+        _add_lines(figure, steps, paths[axis], 2 * place + 1, moves=False)
+        _add_lines(figure, steps, paths[axis], 2 * place + 2, moves=True)
+    figure.update_xaxes(title_text="training step", nticks=6, row=2 * len(axes))
+    figure.update_yaxes(title_text="cells", nticks=5)
+    figure.update_annotations(font_size=12, x=0, xanchor="left", align="left")
     return figure
 
 
-def _summary(name: str, paths: np.ndarray) -> str:
-    dead, crowded = int(dead_starts(paths).sum()), int(collapsed_starts(paths).sum())
-    return f"{name}: {paths.shape[1]} starts, {dead} dead, {crowded} collapsed"
+def _summary(name: str, paths: np.ndarray) -> tuple[str, str]:
+    """Return the titles of the panels with the positions and the moves of the starts along one axis."""
+    near = _has_neighbor(paths[0]), _has_neighbor(paths[-1])
+    since, later = int((near[0] & near[1]).sum()), int((~near[0] & near[1]).sum())
+    still = int(dead_starts(paths).sum())
+    furthest = float(np.abs(paths - paths[:1]).max())
+    moved = f"none moved by more than {furthest:.2g} cells" if still < paths.shape[1] else "none moved"
+    crowd = f"{since} within half a cell of another since the start, {later} later"
+    return f"{name}: {paths.shape[1]} starts", f"{name}: moves; {moved};<br>{still} never moved; {crowd}"
 
 
-def _add_lines(figure: go.Figure, steps: np.ndarray, paths: np.ndarray, row: int, column: int) -> None:
-    """Draw one line per start (position of a patch): in column 1 of the figure the position, in column 2 how far it has moved."""
-    heights = paths if column == 1 else paths - paths[:1]
+def _has_neighbor(row: np.ndarray) -> np.ndarray:
+    order = np.argsort(row, kind="stable")
+    close = np.diff(row[order].astype(np.float64)) < NEAR
+    found = np.zeros(row.size, dtype=bool)
+    found[order] = np.append(close, False) | np.append(False, close)
+    return found
+
+
+def _add_lines(figure: go.Figure, steps: np.ndarray, paths: np.ndarray, row: int, moves: bool) -> None:
+    """Draw one line per start (position of a patch): its position, or how far it has moved."""
+    heights = paths - paths[:1] if moves else paths
     kinds = np.where(collapsed_starts(paths), 2, np.where(dead_starts(paths), 1, 0))
     drawn = thin(paths.shape[1], _MOST_LINES)
     for kind, (name, color, dash) in enumerate(_KINDS):
@@ -172,8 +189,8 @@ def _add_lines(figure: go.Figure, steps: np.ndarray, paths: np.ndarray, row: int
             line={"color": color, "dash": dash, "width": 1.5},
             name=name,
             legendgroup=name,
-            showlegend=row == 1 and column == 1,
+            showlegend=row == 1,
             hovertemplate=f"patch %{{customdata}} ({name})<br>step %{{x:d}}: %{{y:.4g}} cells<extra></extra>",
             row=row,
-            col=column,
+            col=1,
         )

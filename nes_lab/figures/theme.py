@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import html
 import json
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -205,8 +206,13 @@ def figure_json(figure: go.Figure) -> dict[str, Any]:
 
 
 def heat_colorbar(title: str, **options: Any) -> dict[str, Any]:
-    """Return the plotly options of a narrow color bar with the title at the right."""
-    return {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0, **options}
+    """Return the plotly options of a narrow color bar with the title above it, where it cannot lie on the numbers."""
+    return {
+        "title": {"text": "<br>".join(textwrap.wrap(title, 12)), "side": "top"},
+        "thickness": 12,
+        "outlinewidth": 0,
+        **options,
+    }
 
 
 def _template(ink: str, paper: str, grid: str, axis: str) -> go.layout.Template:

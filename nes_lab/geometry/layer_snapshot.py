@@ -7,14 +7,15 @@ Tests: tests/runs/test_snapshots.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nes_lab.geometry.coverage import read_counts
 from nes_lab.geometry.epitome_geometry import Boundary, EpitomeGeometry, Scope
 
-__all__ = ["LayerSnapshot"]
+__all__ = ["LayerSnapshot", "with_epitome"]
 
 
 @dataclass(frozen=True)
@@ -61,3 +62,25 @@ class LayerSnapshot:
             Integers of shape ``(E_out, E_in)``: the epitome's lengths along output and input channels.
         """
         return read_counts(self.geometry, self.starts)
+
+
+def with_epitome(history: Mapping[int, LayerSnapshot], step: int) -> tuple[LayerSnapshot, int | None]:
+    """Return a layer at one training step. If only its starts were kept there, add the epitome of the latest step before.
+
+    Args:
+        history: Training step -> copy of the layer.
+        step: One of the training steps.
+
+    Returns:
+        The layer, and the step of its epitome; None if no step up to this one has an epitome.
+
+    Examples:
+        >>> import nes_lab
+        >>> layer = nes_lab.EpitomeLinear(16, 16, epitome_shape=(8, 8)).snapshot("fc")
+        >>> with_epitome({0: layer, 10: replace(layer, epitome=None)}, 10)[1]
+        0
+    """
+    kept = [each for each, layer in history.items() if layer.epitome is not None and each <= step]
+    if not kept:
+        return history[step], None
+    return replace(history[step], epitome=history[max(kept)].epitome), max(kept)

@@ -25,7 +25,15 @@ from nes_lab.errors import RunError
 from nes_lab.geometry.layer_snapshot import LayerSnapshot
 from nes_lab.runs.files import write_bytes
 
-__all__ = ["Epitomes", "add_snapshot", "read_snapshot", "snapshot_path", "snapshot_steps", "write_snapshot"]
+__all__ = [
+    "Epitomes",
+    "add_snapshot",
+    "read_snapshot",
+    "snapshot_path",
+    "snapshot_steps",
+    "weight_shapes",
+    "write_snapshot",
+]
 
 Epitomes = Literal["exact", "rounded", "none"]
 """How a snapshot file holds the epitomes of the layers."""
@@ -114,6 +122,21 @@ def read_snapshot(path: Path) -> dict[str, LayerSnapshot]:
             return {name: _layer(name, metadata, keys, file) for name in json.loads(metadata["layers"])}
     except FileNotFoundError as error:
         raise RunError(f"there is no snapshot {path.name} in {path.parent}") from error
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise RunError(f"snapshot {path} is damaged: {error}") from error
+
+
+def weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of the weight of each layer in a snapshot file. Only the head of the file is read.
+
+    Raises:
+        RunError: If the file is missing, damaged or not a snapshot.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+        names = json.loads(metadata["layers"])
+        return {name: tuple(json.loads(metadata[_PREFIX + name])["weight_shape"]) for name in names}
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise RunError(f"snapshot {path} is damaged: {error}") from error
 

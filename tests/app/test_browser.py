@@ -6,6 +6,7 @@ import gzip
 import shutil
 import urllib.error
 import urllib.request
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -243,8 +244,9 @@ def test_epitomes_panes_agree(app):
         settle(page)
         page.locator(".nes-explorer[data-drawn]").wait_for()
         words, weight, epitome = (page.locator(f'[data-part="{name}"]') for name in ("words", "weight", "epitome"))
-        state = "node => { const e = node.nesExplorer; return {...e.state, frame: e.frame, ruler: e.ruler}; }"
+        state = "node => { const e = node.nesExplorer; return {...e.state, frame: e.views[0].frame, ruler: e.views[0].ruler}; }"
         explorer = page.locator(".nes-explorer")
+        words.get_by_text("Who else reads these cells?").wait_for()
         weight.press("ArrowDown")
         weight.press("ArrowRight")
         words.get_by_text("Patch (1, 1)").wait_for()
@@ -271,11 +273,52 @@ def test_epitomes_panes_agree(app):
         page.get_by_role("button", name="Pause").wait_for()
         page.wait_for_function("document.querySelector('.nes-explorer').nesExplorer.state.step === 60")
         with page.expect_download() as download:
-            page.get_by_role("button", name="CSV").click()
+            page.get_by_role("button", name="CSV of the weight").click()
         numbers = np.loadtxt(download.value.path(), delimiter=",")
         assert numbers.shape == layer.weight_shape[:2]
-        page.locator('[data-part="color"]').select_option("reuse")
-        page.locator('[data-part="color"]').select_option("change")
+        for pane in ("the epitome", "the moves of the starts"):
+            with page.expect_download() as download:
+                page.get_by_role("button", name=f"SVG of {pane}").click()
+            assert ElementTree.parse(download.value.path()).getroot().tag.endswith("svg")
+        epitome.press("ArrowRight")  # the cell that is chosen moves, and stays
+        words.get_by_text("Cell (0, 2) of the epitome").wait_for()
+        page.wait_for_url("**cell=0.2*")
+        page.get_by_role("button", name="Let go").click()
+        words.get_by_text("Patch (").wait_for()
+        for color in ("reuse", "change", "gradient"):
+            page.locator('[data-part="color"]').select_option(color)
+        page.get_by_text("This run did not keep the gradients").wait_for()
+        assert not faults
+
+
+@pytest.mark.slow
+def test_epitomes_compares_runs_with_one_color_scale(app):
+    """Three columns show the same place of the weight, colored by gradient; choices stay when the page is loaded again."""
+    url, store = app
+    tiled = write_run(store, label="tiled", routing="tiled")
+    run_id = write_run(store, label="free", routing="free", gradients=True)
+    with browse(width=1440) as (page, faults):
+        page.goto(f"{url}/epitomes?run={run_id}&layer=blocks.0&compare=true")
+        settle(page)
+        page.locator('[data-part="weight-1"]').wait_for()
+        assert "tiled" in page.locator('[data-part="head-1"]').inner_text()
+        box = page.locator('[data-part="weight-1"]').bounding_box()
+        page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.9 * box["height"])
+        page.locator('[data-part="words"]').get_by_text("Patch (7, 5)").wait_for()
+        page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + 0.9 * box["height"])
+        page.wait_for_url("**pin=*")
+        page.locator('[data-part="color"]').select_option("gradient")
+        page.wait_for_url("**color=gradient*")
+        page.reload()
+        page.locator(".nes-explorer[data-drawn]").wait_for()
+        page.locator('[data-part="words"]').get_by_text("Patch (7, 5)").wait_for()
+        views = page.locator(".nes-explorer").evaluate(
+            "node => node.nesExplorer.views.map(view => [view.data.routing, view.limit, Math.max(...view.shownCells.values)])"
+        )
+        gradient = store.snapshot(run_id, 60)["blocks.0"].gradient
+        assert [view[0] for view in views] == ["free", "tiled"] and views[1][1] == 0  # the tiled run kept none
+        assert views[0][1] == pytest.approx(np.abs(gradient).max(), rel=1e-3)
+        assert tiled in page.url or "with=" not in page.url
         assert not faults
 
 

@@ -16,6 +16,7 @@ from nes_lab.config import load_config
 from nes_lab.records.dataset_facts import DATASET_FACTS
 from nes_lab.runs.launcher import cancel
 from nes_lab.runs.measures import COSTS, RESULTS
+from nes_lab.runs.snapshots import snapshot_path, write_snapshot
 from nes_lab.runs.store import RunStore
 from nes_lab.runs.writer import RunWriter
 from nes_lab.worker.client import Refusal, Worker, WorkerError
@@ -271,17 +272,17 @@ def test_choose_run_explains_a_wrong_address(store, name, run_id, message):
 def test_epitomes_restores_run_layer_step_and_picture_from_the_address(store):
     chosen = write_run(store, label="older")
     write_run(store, label="newer")
-    at = open_page("epitomes", run=chosen, layer="blocks.1", step="30", view="Trajectories")
+    at = open_page("epitomes", run=chosen, layer="blocks.1", step="30", picture="Trajectories")
     assert at.selectbox[0].value == chosen
     assert at.selectbox[1].value == "blocks.1"
-    assert explored(at)["step"] == 30 and explored(at)["layer"]["name"] == "blocks.1"
+    assert explored(at)["view"]["step"] == "30" and explored(at)["layer"]["name"] == "blocks.1"
     assert "Starts of blocks.1" in figures(at)[0]["layout"]["title"]["text"]
 
 
 def test_epitomes_says_which_steps_have_epitomes(store, monkeypatch):
     monkeypatch.setattr("nes_lab.runs.snapshots.MOST_BYTES", 0)  # as for a large network
-    at = open_page("epitomes", run=write_run(store), step="30", view="Atlas")
-    assert "step 0 and at step 60" in words(at)
+    at = open_page("epitomes", run=write_run(store), step="30", picture="Atlas")
+    assert "the epitome is that of step 0" in words(at) and figures(at)
 
 
 def test_epitomes_explorer_gets_every_step(store):
@@ -290,9 +291,38 @@ def test_epitomes_explorer_gets_every_step(store):
     assert data["rounded"] == data["steps"][1:-1]
 
 
+def test_epitomes_compares_a_run_with_one_of_each_other_routing(store):
+    chosen, same = (write_run(store, routing="free", seed=seed) for seed in (0, 1))
+    tiled = write_run(store, routing="tiled", label="tiled")
+    write_run(store, routing=None)
+    at = open_page("epitomes", run=chosen, compare="true")
+    assert at.multiselect[0].value == [tiled] and len(at.multiselect[0].options) == 2
+    (other,) = explored(at)["others"]
+    assert (
+        other["about"] == {"title": "tiled", "facts": ["top-1 92.5 %", "900 k MAdds"]} and other["routing"] == "tiled"
+    )
+    at.multiselect[0].set_value([same]).run()
+    assert [each["routing"] for each in explored(at)["others"]] == ["free"]
+
+
+def test_epitomes_says_what_a_run_lacks(store):
+    """No run to compare with, a layer that is gone, a run with starts only, and no gradients."""
+    run_id = write_run(store)
+    at = open_page("epitomes", run=run_id, layer="gone", compare="true")
+    assert "no layer 'gone'" in words(at) and "No other run" in words(at)
+    assert "training.keep_gradients" in explored(at)["layer"]["gradientNote"]
+    run_id = write_run(store)
+    folder = store.path(run_id) / "snapshots"
+    for step in store.snapshots(run_id):
+        write_snapshot(snapshot_path(folder, step), store.snapshot(run_id, step), "none")
+    at = open_page("epitomes", run=run_id, picture="Atlas")
+    assert "kept only the starts" in words(at) and "No epitome was saved" in words(at)
+    assert figures(open_page("epitomes", run=run_id, picture="Patches"))
+
+
 @pytest.mark.parametrize("view", ["Atlas", "Patches", "Routing map", "Coverage", "Trajectories"])
 def test_epitomes_draws_every_picture(store, view):
-    at = open_page("epitomes", run=write_run(store), view=view)
+    at = open_page("epitomes", run=write_run(store), picture=view)
     assert "blocks.0" in figures(at)[0]["layout"]["title"]["text"]
 
 

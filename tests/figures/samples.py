@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from nes_lab.config import load_config
@@ -107,7 +109,9 @@ def make_table():
     return rows
 
 
-def write_run(store, label="", group="", routing="free", seed=0, state="finished", madds=900_000, top1=92.5):
+def write_run(
+    store, label="", group="", routing="free", seed=0, state="finished", madds=900_000, top1=92.5, gradients=False
+):
     """A run directory as training leaves it, with hand-made numbers."""
     compression = {"madds": "60%", "routing": routing} if routing else None
     config = load_config({"seed": seed, "label": label, "compression": compression})
@@ -122,6 +126,8 @@ def write_run(store, label="", group="", routing="free", seed=0, state="finished
             layers = {
                 name: make_snapshot(name=name, shift=step / 100, routing=routing) for name in ("blocks.0", "blocks.1")
             }
+            if gradients and step:
+                layers = {name: replace(layer, gradient=layer.epitome / 10) for name, layer in layers.items()}
             writer.snapshot(step, layers)
         writer.event("checkpoint", step=60)
         if state == "finished":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,6 @@ import nes_lab
 from nes_lab.errors import OptionError
 from nes_lab.figures.explorer_data import explorer_data, explorer_js
 from nes_lab.figures.theme import plot_js
-from nes_lab.geometry.layer_snapshot import LayerSnapshot
 from tests.app.browser import browse
 
 CONV = nes_lab.EpitomeConv2d
@@ -46,7 +46,7 @@ def sampling() -> Iterator:
         page.evaluate(
             "async code => { window.nes = await import('data:text/javascript;base64,' + code); "
             "window.nesLayer = data => ({...data, starts: data.starts.at(-1), "
-            "epitome: nes.decodeFloats(data.epitomes[data.steps.at(-1)])}) }",
+            "epitome: nes.decodeCells(data.epitomes[data.steps.at(-1)], data.factors[data.steps.at(-1)])}) }",
             code,
         )
         yield lambda call, data, *more: page.evaluate(f"([data, more]) => {call}", [data, more])
@@ -90,7 +90,7 @@ def test_browser_computes_the_weight_that_materialize_gives(kind: str, sampling)
 
 def test_explorer_data_needs_an_epitome():
     layer = nes_lab.EpitomeLinear(16, 16, epitome_shape=(8, 8)).snapshot("fc")
-    starts_only = LayerSnapshot(**{**vars(layer), "epitome": None})
+    starts_only = replace(layer, epitome=None)
     with pytest.raises(OptionError, match="no snapshot with an epitome"):
         explorer_data({0: starts_only})
     data = explorer_data({0: layer, 5: starts_only})
@@ -99,9 +99,33 @@ def test_explorer_data_needs_an_epitome():
     assert np.array_equal(np.frombuffer(base64.b64decode(text), "<f4").reshape(8, 8), layer.epitome)
 
 
+@pytest.mark.browser
+def test_rounded_epitomes_and_gradients_travel_as_8_bit_integers(sampling):
+    layer = _layer("Linear").snapshot("fc")
+    factor = np.float32(np.abs(layer.epitome).max() / 127)
+    rounded = np.rint(layer.epitome / factor).astype(np.int8) * factor
+    data = explorer_data({5: replace(layer, epitome=rounded, is_rounded=True, gradient=-rounded)})
+    assert len(base64.b64decode(data["epitomes"]["5"])) == rounded.size
+    for kind, values in (("epitomes", rounded), ("gradients", -rounded)):
+        factors = "factors" if kind == "epitomes" else "gradientFactors"
+        seen = sampling(f"Array.from(nes.decodeCells(data.{kind}[5], data.{factors}[5]))", data)
+        np.testing.assert_allclose(seen, values.ravel(), rtol=1e-5)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("kind", ["3x3", "joint", "circular joint", "tiled"])
+def test_the_readers_of_a_cell_are_counted_as_coverage_counts_them(kind: str, sampling):
+    snapshot = _layer(kind).snapshot("layer")
+    counts = snapshot.coverage()
+    cells = [[0, 0], list(np.unravel_index(counts.argmax(), counts.shape))]
+    call = "more[0].map(cell => nes.readersOf(nesLayer(data), cell).reduce((sum, reader) => sum + reader.count, 0))"
+    found = sampling(call, explorer_data({0: snapshot}), [list(map(int, cell)) for cell in cells])
+    assert found == [counts[tuple(cell)] for cell in cells]
+
+
 def test_explorer_js_is_small_and_complete():
     text = explorer_js()
     assert len(text.encode()) < 150_000 and "import " not in text.split("class Explorer")[0].split("*/")[-1]
-    assert "plotly" not in text.lower() and "http" not in text
+    assert "plotly" not in text.lower() and "http" not in text.replace("http://www.w3.org/2000/svg", "")
     text = plot_js()
     assert len(text.encode()) < 150_000 and "import {" not in text and "export function drawHandles" in text

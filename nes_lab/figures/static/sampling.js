@@ -129,6 +129,44 @@ export function overlap(layer, first, second) {
   }, 1);
 }
 
+/** The patches that read one cell of the epitome's channel axes: a list of { row, column, rows, columns, count }. */
+export function readersOf(layer, cell) {
+  const [gridRows, gridColumns] = patchGrid(layer);
+  const positions = (axis, row, column) => {
+    const own = axis ? column : row;
+    const first = own * layer.patchShape[axis];
+    return Array.from({ length: patchLength(layer, axis, own) }, (_, i) => first + i).filter((at) =>
+      taps(layer, axis, at, row, column).some(([read]) => read === cell[axis]),
+    );
+  };
+  const separable = layer.scope === "separable"; // an axis then reads the same for every patch across it
+  const across = separable && Array.from({ length: gridColumns }, (_, column) => positions(1, 0, column));
+  const found = [];
+  for (let row = 0; row < gridRows; row++) {
+    const down = separable && positions(0, row, 0);
+    for (let column = 0; column < gridColumns; column++) {
+      const columns = across ? across[column] : positions(1, row, column);
+      const rows = down || (columns.length ? positions(0, row, column) : []);
+      if (rows.length && columns.length) found.push({ row, column, rows, columns, count: rows.length * columns.length });
+    }
+  }
+  return found;
+}
+
+/** The cells of one axis that a patch reads, in order. */
+export function windowCells(layer, axis, [row, column]) {
+  const own = axis ? column : row;
+  const first = own * layer.patchShape[axis];
+  const read = Array.from({ length: patchLength(layer, axis, own) }, (_, i) => taps(layer, axis, first + i, row, column).map(([cell]) => cell));
+  return [...new Set(read.flat())];
+}
+
+/** Numbers of an epitome from base64 text: little-endian float32, or 8-bit integers times a factor. */
+export function decodeCells(text, factor) {
+  if (factor === undefined) return decodeFloats(text);
+  return Float32Array.from(atob(text), (letter) => ((letter.charCodeAt(0) << 24) >> 24) * factor);
+}
+
 /** A Float32Array from base64 text (little-endian), as Python's explorer_data writes it. */
 export function decodeFloats(text) {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
