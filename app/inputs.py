@@ -13,7 +13,6 @@ from nes_lab.config.changed import changed_fields
 from nes_lab.import_spec import own_names
 
 __all__ = [
-    "BACKBONES",
     "field_input",
     "form_address",
     "imports_allowed",
@@ -22,15 +21,6 @@ __all__ = [
     "text_or_none",
 ]
 
-BACKBONES = (
-    "small_mobilenetv2",
-    "mobilenetv2_100",
-    "efficientnet_b0",
-    "resnet18",
-    "vit_tiny_patch16_224",
-    "cifar_resnet56",
-    "m5",
-)
 _LABELS = {
     "lr": "Learning rate",
     "madds": "MAdds budget",

@@ -4,7 +4,9 @@ from typing import Any
 
 import streamlit as st
 
+from app.components.errors import plain_text
 from app.inputs import field_input, in_address, text_or_none
+from nes_lab.geometry.start_rules import ROUTING_MODES
 
 __all__ = ["ask_budget"]
 
@@ -28,7 +30,7 @@ def ask_budget() -> dict[str, Any] | None:
     with columns[1]:
         params = text_or_none(field_input("compression.params", placeholder="no limit"))
     with columns[2]:
-        routing = field_input("compression.routing")
+        routing = ask_routing()
     with columns[3]:
         scope = field_input("compression.scope")
     with st.expander("More options: strategy, time budget, patches, rounding, layers"):
@@ -64,6 +66,15 @@ def ask_budget() -> dict[str, Any] | None:
         "include": split(include),
         "exclude": split(exclude),
     } | ({"overrides": overrides} if overrides else {})
+
+
+def ask_routing() -> str:
+    """Ask who sets the starts (positions in the epitome), and explain the choice in one line. The app begins with ``learner``."""
+    names = list(ROUTING_MODES)
+    address = in_address("compression.routing")
+    routing = st.pills("Who sets the starts", names, default="learner", required=True, **address)
+    st.caption(plain_text(f"The starts are {ROUTING_MODES[routing].help}."))
+    return routing
 
 
 def split(text: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 import yaml
 
-from app.components.errors import show_error
+from app.components.errors import plain_text, show_error
 from app.inputs import imports_refused
 from nes_lab.config import load_config
 from nes_lab.errors import NesLabError
@@ -18,20 +18,23 @@ from nes_lab.text import format_number, format_share
 __all__ = ["launch_card", "start"]
 
 
-def launch_card(config: dict[str, Any], planned: dict[str, Any] | None) -> None:
+def launch_card(config: dict[str, Any], planned: dict[str, Any] | None, problems: list[str]) -> None:
     """Draw the totals of a plan, the button Launch, and the experiment as text.
 
     Args:
         config: The configuration that the form describes.
         planned: The compression plan; None if there is none. Launch is then off, except for a dense network.
+        problems: Reasons why a run cannot start. Launch is then off.
     """
     launches = st.session_state.setdefault("launches", 0)
     if planned is not None:
         show_totals(planned)
     name = f"launch-{launches}"
-    ready = config["compression"] is None or planned is not None
+    ready = not problems and (config["compression"] is None or planned is not None)
     options: dict[str, Any] = {"type": "primary", "icon": ":material/rocket_launch:", "width": "stretch"}
     launched = st.button("Launch", key=name, disabled=not ready, **options)
+    for reason in problems:
+        st.caption(plain_text(reason))
     show_copies(config)
     if launched:
         st.session_state["launches"] = launches + 1  # gives the button a new key, so that a second click does nothing

@@ -5,59 +5,82 @@ from typing import Any
 
 import streamlit as st
 
-from app.components.errors import show_error
-from app.inputs import BACKBONES, field_input, imports_allowed, in_address, text_or_none
+from app.components.errors import plain_text, show_error
+from app.inputs import field_input, imports_allowed, in_address, text_or_none
 from nes_lab.config import knobs, load_config
 from nes_lab.errors import NesLabError
 from nes_lab.import_spec import is_import_spec
+from nes_lab.records.backbone_list import BackboneFacts
 from nes_lab.records.dataset_facts import DATASET_FACTS, OWN_DATA_FACTS, DatasetFacts
 
-__all__ = ["add_fields_of_address", "ask_network", "ask_training", "show_added"]
+__all__ = ["add_fields_of_address", "ask_data", "ask_training", "problem", "show_added"]
 
 
-def ask_network() -> tuple[dict[str, Any], dict[str, Any], DatasetFacts]:
-    """Ask the user for the backbone and the data set.
+def ask_data(backbone: BackboneFacts | None, problems: list[str]) -> tuple[dict[str, Any], DatasetFacts]:
+    """Ask the user for the data set.
+
+    Args:
+        backbone: What is known about the backbone, which may need images of a certain size. None: nothing is known.
+        problems: Gets a sentence for each reason why a run cannot start.
 
     Returns:
-        The ``backbone`` section of the configuration, its ``data`` section, and facts about the data set. Among the
-        facts are the number of classes and the input size that the user chose.
+        The ``data`` section of the configuration, and facts about the data set. Among the facts are the number of classes and
+        the input size that the user chose, or that the backbone needs.
     """
-    st.subheader("Network and data")
-    columns = [st.container(), *st.columns(2, vertical_alignment="bottom"), st.container()]
-    with columns[0]:
-        name = st.selectbox(
-            "Backbone",
-            BACKBONES,
-            **in_address("backbone.name"),
-            accept_new_options=True,
-            help="Choose a network, or type any model name of timm. small_mobilenetv2 is made for images of 8 to 32 "
-            "pixels, m5 for sound.",
-        )
-    with columns[1]:
-        width = field_input("backbone.width")
-    with columns[2]:
-        more = {"accept_new_options": True} if imports_allowed() else {}
-        data = {"name": field_input("data.name", **more)}
+    more = {"accept_new_options": True} if imports_allowed() else {}
+    data = {"name": field_input("data.name", **more)}
     if is_import_spec(data["name"]):
-        with columns[3]:
-            return {"name": name, "width": width}, data, ask_own_data()
+        return data, ask_own_data()
     facts = DATASET_FACTS[data["name"]]
-    size = "data.samples" if facts.kind == "audio" else "data.image_size"
-    with columns[3]:
-        side = field_input(size, placeholder=f"{facts.side}")
-    data[size.removeprefix("data.")] = side
+    size, needed = "samples", None
+    if facts.kind == "image":
+        size, needed = "image_size", backbone and backbone.needed_side(facts.side)
+    columns = st.columns(2, vertical_alignment="bottom")
+    with columns[0]:
+        side = field_input(f"data.{size}", placeholder=f"{needed or facts.side:,}")
+    data[size] = side or needed
     classes = facts.classes
-    if facts.source == "files":
-        left, right = st.columns(2)
-        with left:
-            data["root"] = text_or_none(field_input("data.root"))
-        with right:
+    with columns[1]:
+        if facts.source == "files":
             classes = st.number_input(
                 "Classes", 2, 100_000, facts.classes, help="Number of classes in the data set.", **in_address("classes")
             )
-    elif facts.source == "download":
-        data["download"] = field_input("data.download")
-    return {"name": name, "width": width}, data, replace(facts, side=side or facts.side, classes=classes)
+        elif facts.source == "download":
+            data["download"] = field_input("data.download")
+    if facts.source == "files":
+        data["root"] = text_or_none(field_input("data.root"))
+    say_size(backbone, facts, side, needed, problems)
+    return data, replace(facts, side=data[size] or facts.side, classes=classes)
+
+
+def say_size(
+    backbone: BackboneFacts | None, facts: DatasetFacts, side: int | None, needed: int | None, problems: list[str]
+) -> None:
+    """Say below the fields that the images are enlarged for the backbone, or that the backbone does not take the data.
+
+    Args:
+        backbone: What is known about the backbone; None: nothing is known.
+        facts: Facts about the data set.
+        side: Size of the images that the user gave, in pixels; None: none was given.
+        needed: Size that the backbone needs if none was given; None: it takes the data set's own.
+        problems: Gets a sentence if a run cannot start.
+    """
+    if backbone is None:
+        return
+    if backbone.is_audio != (facts.kind == "audio"):
+        wants = "sound" if backbone.is_audio else "images"
+        problem(f"{backbone.name} takes {wants}. Choose another backbone or other data.", problems)
+    elif side and facts.kind == "image" and backbone.needed_side(side):
+        least = f"takes images of {backbone.side} px only" if backbone.fixed else f"cannot take images of {side} px"
+        problem(f"{backbone.name} {least}. Give {backbone.side}, or leave the image size empty.", problems)
+    elif needed and not side:
+        st.caption(f"{plain_text(backbone.name)} needs images of {needed} px. Those of {facts.side} px are resized.")
+
+
+def problem(text: str, problems: list[str]) -> None:
+    """Show beside a field why a run cannot start, and add the sentence to a list."""
+    st.caption(f":red[:material/error: {plain_text(text)}]")
+    problems.append(text)
 
 
 def ask_own_data() -> DatasetFacts:

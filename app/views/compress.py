@@ -2,15 +2,20 @@
 
 import streamlit as st
 
+from app.components.backbone_picker import ask_backbone, ask_width
 from app.components.compress_budget import ask_budget
 from app.components.compress_card import launch_card
-from app.components.compress_form import add_fields_of_address, ask_network, ask_training, show_added
+from app.components.compress_form import add_fields_of_address, ask_data, ask_training, show_added
 from app.components.compress_plan import show_plan
 
 st.title("Compress")
 form, middle, right = st.columns([1.2, 2.2, 1], gap="medium")
+problems: list[str] = []
 with form:
-    backbone, data, facts = ask_network()
+    st.subheader("Network and data")
+    name, known = ask_backbone()
+    backbone = {"name": name, "width": ask_width(known)}
+    data, facts = ask_data(known, problems)
     budget = ask_budget()
     training, loading, seed, label = ask_training(snap=bool(budget and budget["snap"]))
 config = {
@@ -33,4 +38,4 @@ with middle:
     else:
         planned = show_plan(backbone, budget, facts)
 with right, st.container(border=True, key="launch-card"):
-    launch_card(config, planned)
+    launch_card(config, planned, problems)

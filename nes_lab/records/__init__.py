@@ -19,5 +19,6 @@
 ``table``: tables as data that can be converted to text, HTML, CSV or a pandas data frame.
 ``html_table``: writes a table as HTML for notebooks.
 ``renamed_fields``: reads configurations that use old names of fields.
+``backbone_list``: params, multiply-adds, input and published accuracy of every backbone, for a list to choose from.
 ``dataset_facts``: size, channels and classes of each known data set.
 """
