@@ -11,7 +11,7 @@ SCRIPTS ?= demo_digits speed
 export PYTHON TORCH_BACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow app lab bench lint format constraints clean
+.PHONY: help setup demo test test-slow app lab docs bench lint format constraints clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' \
@@ -34,6 +34,9 @@ app: setup  ## the app, on http://127.0.0.1:8501 only
 
 lab: setup  ## JupyterLab in notebooks/
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
+
+docs: setup  ## build the site into build/site: guides, notebooks with their outputs, reference (ARGS=--no-outputs: notebooks are not run)
+	$(BIN)/python -m docs.site.build $(ARGS)
 
 bench: setup  ## measure again what docs/speed.md and the README claim (about 20 minutes; SCRIPTS=speed for one of them)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[bench]'

@@ -132,8 +132,8 @@ print("at 5, the last start, the left one:", slope(5))
 # Because a start has a gradient, it can be learned like a weight. The target is the patch that start 3.4 reads. We begin
 # at 1.2, know only the target patch, and follow the gradient of the squared error:
 #
-# $$L(s) = \tfrac12\,\lVert \text{patch}(s) - \text{target} \rVert^2, \qquad
-# \frac{dL}{ds} = \Big\langle \text{patch}(s) - \text{target},\ \frac{\partial\,\text{patch}}{\partial s} \Big\rangle.$$
+# $$L(s) = \tfrac{1}{2}\,\lVert \text{patch}(s) - \text{target} \rVert^2, \qquad
+# \frac{dL}{ds} = \left\langle \text{patch}(s) - \text{target},\ \frac{\partial\,\text{patch}}{\partial s} \right\rangle.$$
 
 
 # %%

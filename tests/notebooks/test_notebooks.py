@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 import jupytext
 import nbformat
 import pytest
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from tests.notebooks.places import FOLDER, SOURCES, private
+from docs.site.executed import execute, executed
+from tests.notebooks.places import FOLDER, SOURCES
 
-SECONDS = 60  # what one story may take on two cores
 PAIRING = "run .venv/bin/jupytext --update --to ipynb notebooks/{0}.py && .venv/bin/nbstripout notebooks/{0}.ipynb"
 IDS = {"ids": lambda path: path.stem}
-
-
-def execute(notebook, home):
-    """Run the notebook with this interpreter's kernel, in folders of its own; returns it with its outputs."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("JUPYTER", "IPYTHON", "PLOTLY"))]:
-            patch.delenv(name)
-        for name, value in private(home).items():
-            patch.setenv(name, value)
-        resources = {"metadata": {"path": str(home)}}
-        NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=resources).execute()
-    return notebook
 
 
 def cells(notebook):
@@ -51,9 +37,8 @@ def figures(notebook):
 
 
 @pytest.fixture(scope="module")
-def by_hand(tmp_path_factory):
-    source = FOLDER / "01_epitome_by_hand.ipynb"
-    return execute(nbformat.read(source, as_version=4), tmp_path_factory.mktemp("jupyter"))
+def by_hand():
+    return executed(FOLDER / "01_epitome_by_hand.ipynb")
 
 
 def test_notebooks_exist():
@@ -119,7 +104,7 @@ def test_notebook_by_hand_draws_its_figures(by_hand):
     assert len(widgets) == 1
 
 
-def test_notebook_runner_notices_a_failing_cell(tmp_path):
+def test_notebook_runner_notices_a_failing_cell():
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("assert 1 == 2, 'not equal'")])
     with pytest.raises(CellExecutionError, match="not equal"):
-        execute(notebook, tmp_path)
+        execute(notebook)
