@@ -11,14 +11,14 @@ import streamlit as st
 from app.components.errors import show_error
 from app.remembered import current_run, set_current_run
 from nes_lab.errors import RunError
-from nes_lab.experiment.open_runs import list_runs, open_run
+from nes_lab.experiment.open_runs import open_run
 from nes_lab.experiment.run import Run
+from nes_lab.runs.details import DetailsReader
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.layout import default_root
-from nes_lab.runs.short_curve import ShortCurve, short_curve
 from nes_lab.runs.store import RunStore
 
-__all__ = ["all_runs", "choose_run", "curve_at", "layers_at", "run_of", "run_title", "starts_at"]
+__all__ = ["all_runs", "choose_run", "details_reader", "layers_at", "run_of", "run_title", "starts_at"]
 
 
 def all_runs() -> list[RunInfo]:
@@ -26,7 +26,7 @@ def all_runs() -> list[RunInfo]:
 
     The runs are in the folder ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set.
     """
-    return [run.info for run in list_runs()]
+    return RunStore().list()
 
 
 def run_of(run_id: str) -> Run:
@@ -48,17 +48,14 @@ def layers_at(root: str, run_id: str, step: int, latest: int) -> dict[str, Any]:
     return open_run(run_id, root=root).snapshot(step)
 
 
-@st.cache_data(max_entries=2000, show_spinner=False)
-def curve_at(root: str, run_id: str, mark: tuple[int, int]) -> ShortCurve:
-    """Return a short curve of the run's accuracy.
+@st.cache_resource(show_spinner=False)
+def details_reader(root: str) -> DetailsReader:
+    """Return the object that reads short curves and disk use of the runs for all visitors, also in the background.
 
     Args:
         root: Folder of all runs.
-        run_id: Id of the run.
-        mark: What :func:`~nes_lab.runs.short_curve.curve_mark` returns. The cached curve is used only while it is the same.
     """
-    del mark
-    return short_curve(RunStore(root), run_id)
+    return DetailsReader(RunStore(root), default_root().parent / "cache" / "curves")
 
 
 @st.cache_data(max_entries=4000, show_spinner=False)

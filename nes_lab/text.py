@@ -13,6 +13,7 @@ from collections.abc import Sequence
 __all__ = [
     "NO_VALUE",
     "format_bytes",
+    "format_clock",
     "format_ms",
     "format_number",
     "format_seconds",
@@ -105,6 +106,22 @@ def format_seconds(seconds: float | None) -> str:
         if rounded >= size:
             return f"{rounded // size} {name} {rounded % size // inner} {inner_name}"
     return f"{rounded} s"
+
+
+def format_clock(seconds: float | None) -> str:
+    """Format a duration as hours, minutes and seconds. Texts of this form have the order of the durations up to 99 hours.
+
+    Args:
+        seconds: The duration in seconds. None, NaN and infinity become a dash. A negative number counts as 0.
+
+    Examples:
+        >>> format_clock(125), format_clock(200_000), format_clock(None)
+        ('00:02:05', '55:33:20', '–')
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return NO_VALUE
+    rounded = round(max(0.0, seconds))
+    return f"{rounded // 3600:02}:{rounded // 60 % 60:02}:{rounded % 60:02}"
 
 
 def format_ms(milliseconds: float) -> str:

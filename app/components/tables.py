@@ -14,7 +14,7 @@ from nes_lab.runs.query import run_table
 
 __all__ = ["grid_column", "reasons_table", "results_table", "run_list", "shapes_table", "show"]
 
-_FORMATS = {"count": "localized", "share": "percent", "percent": "%.2f", "ms": "%.2f"}
+_FORMATS = {"count": "localized", "share": "percent", "percent": "%.2f", "ms": "%.2f", "bytes": "bytes"}
 RESULTS = (
     "label",
     "routing",
@@ -76,7 +76,7 @@ def reasons_table(rows: Sequence[Mapping[str, Any]], key: str) -> None:
 def show(table: Table, key: str, **options: Any) -> Any:
     """Show a table in a grid that the user can sort. The first column stays visible when the user scrolls sideways."""
     first, *others = table.columns
-    config = {first.key: st.column_config.TextColumn(first.title, help=first.help, pinned=True)}
+    config = {first.key: st.column_config.TextColumn(first.heading, help=first.help, pinned=True)}
     config |= {column.key: grid_column(column) for column in others}
     return st.dataframe(table.grid(), column_config=config, hide_index=True, width="stretch", key=key, **options)
 
@@ -84,13 +84,13 @@ def show(table: Table, key: str, **options: Any) -> Any:
 def grid_column(column: Column) -> Any:
     """Return how Streamlit shows a column of a table in a grid."""
     if column.style == "curve":
-        return st.column_config.LineChartColumn(column.title, help=column.help)
+        return st.column_config.LineChartColumn(column.heading, help=column.help)
     if column.style == "date":
-        return st.column_config.DatetimeColumn(column.title, help=column.help, format="YYYY-MM-DD HH:mm")
+        return st.column_config.DatetimeColumn(column.heading, help=column.help, format="YYYY-MM-DD HH:mm")
     if column.style == "progress":
         kind = st.column_config.ProgressColumn
-        return kind(column.title, help=column.help, min_value=0, max_value=1, format="percent")
+        return kind(column.heading, help=column.help, min_value=0, max_value=1, format="percent")
     if column.is_number:
         kind = st.column_config.NumberColumn
-        return kind(column.title, help=column.help, format=_FORMATS.get(column.style))
-    return st.column_config.TextColumn(column.title, help=column.help)
+        return kind(column.heading, help=column.help, format=_FORMATS.get(column.style))
+    return st.column_config.TextColumn(column.heading, help=column.help)

@@ -72,6 +72,19 @@ class Column:
     mark: Callable[[Mapping[str, Any]], str] | None = None
 
     @property
+    def heading(self) -> str:
+        """Title for pages of the app: it begins with a capital letter and names the unit.
+
+        Examples:
+            >>> [column.heading for column in columns("madds", "top1", "latency_ms", "label")]
+            ['MAdds', 'Top-1, %', 'Time of one image, ms', 'Label']
+        """
+        if self.key not in _BY_KEY and not self.key.startswith(("madds_", "ms_")):
+            return self.title  # such as the label of a run
+        title = _HEADINGS.get(self.key) or " ".join(_WORDS.get(word, word) for word in self.title.split(" "))
+        return title[:1].upper() + title[1:]
+
+    @property
     def is_number(self) -> bool:
         """True if the values of the column are numbers, not text or shapes. Tables align numbers on the right."""
         return self.style not in ("text", "shape")
@@ -85,6 +98,23 @@ class Column:
             return value + (self.mark(row) if self.mark else "")
         return STYLES[self.style](value) + (self.mark(row) if self.mark else "")
 
+
+_WORDS = {"madds": "MAdds", "madds,": "MAdds,"}
+_HEADINGS = {
+    "top1": "Top-1, %",
+    "top5": "Top-5, %",
+    "best_top1": "Best top-1, %",
+    "latency_ms": "Time of one image, ms",
+    "median_ms": "Median time, ms",
+    "p90_ms": "90th percentile of the time, ms",
+    "seconds": "Time, s",
+    "stored_bytes": "Size of the weights",
+    "run": "Id of the run",
+    "id": "Id of the run",
+    "curve": "Validation",
+    "lr": "Learning rate",
+}
+"""Key of a column -> its heading in the app, where it is not the title with a capital letter."""
 
 _COLUMNS = (
     Column("name", "layer", "Name of the layer in the model.", empty="(model)"),
@@ -167,7 +197,14 @@ _COLUMNS = (
         "budget", "budget", "Limits of the compression, in total or as a share of the dense network.", empty=NO_VALUE
     ),
     Column("started", "created", "Time at which the run was created.", "date"),
-    Column("duration", "duration", "Time of training; of an unfinished run, from its first to its latest measurement."),
+    Column(
+        "duration",
+        "duration",
+        "Time of training in hours, minutes and seconds; of an unfinished run, from its first to its latest measurement.",
+        empty=NO_VALUE,
+    ),
+    Column("place", "place in the queue", "Number of the run in the order of the queue.", "count", empty=NO_VALUE),
+    Column("disk", "disk", "Size of all files of the run.", "bytes", empty=NO_VALUE),
     Column("age", "age", "Time since the run was created."),
     Column("best", "", "A star marks the Pareto front."),
     Column("trial", "trial", "Options of the trial."),

@@ -22,6 +22,7 @@
 ``annotate``: change the label, the tags and the note of a run.
 ``relabel``: give a run another label.
 ``queue``: keep the runs that wait, in the order in which they came.
+``queue_order``: move waiting runs in the queue, and say in words which runs wait.
 ``queue_runner``: start waiting runs when their turn comes, as a separate process.
 ``launcher``: decide which waiting run starts next; start and cancel runs.
 ``spawn``: start processes that continue when the terminal or the app is closed.
@@ -31,7 +32,9 @@
 ``current_metrics``: select the valid rows of metrics of a run that was resumed.
 ``deciding_metric``: find out which number decides how good a run is.
 ``run_progress``: read epoch, loss, accuracy, speed and time left of a run.
-``short_curve``: read a short curve of a run's accuracy for a table.
+``kept_curve``: keep at most 300 points of a run's curves beside its metrics.
+``short_curve``: make a short curve of a run's accuracy for a table.
+``details``: read the short curves and the disk use of many runs, in the background where it takes long.
 ``overview``: make a table of runs for people, and filter runs.
 ``result_rows``: give the results of a run names and units for people.
 ``flatten``: turn the nested configuration of a run into a flat list of fields.
@@ -39,6 +42,7 @@
 ``settings``: average runs that differ only in their seed.
 ``difference``: tell whether the means of two networks differ by more than noise.
 ``verdict``: say which setting is best within limits, and what cannot be told apart from it.
+``compared_settings``: make a table of the settings in which some runs differ, with names for people.
 ``query``: make a table of many runs, average over seeds, find the Pareto front, and compare configurations.
 ``compare``: compare the accuracies of two networks with equally many multiply-adds.
 """

@@ -13,7 +13,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ __all__ = [
     "explain",
     "open_to_append",
     "overwrite",
+    "parsed_lines",
     "read_bytes",
     "read_json",
     "read_lines",
+    "read_part",
     "read_tail",
     "remove",
     "rotate",
@@ -121,6 +123,23 @@ def read_bytes(path: Path) -> bytes:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
+def read_part(path: Path, begin: int, most: int) -> bytes:
+    """Return at most ``most`` bytes of a regular file, from the byte ``begin`` on.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        RunError: If the path is a link, or the file cannot be read.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        with open(handle, "rb") as file:
+            return os.pread(file.fileno(), most, begin)
+    except FileNotFoundError:
+        raise
+    except (OSError, OverflowError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object that a file holds.
 
@@ -183,7 +202,17 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         data = read_bytes(path)
     except FileNotFoundError:
         return
-    for line in data.split(b"\n"):
+    yield from parsed_lines(data.split(b"\n"))
+
+
+def parsed_lines(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects that some lines hold. Other lines are skipped.
+
+    Examples:
+        >>> list(parsed_lines([b'{"step": 1}', b'{"step"', b"3"]))
+        [{'step': 1}]
+    """
+    for line in lines:
         with contextlib.suppress(ValueError, RecursionError):
             row = json.loads(line)
             if isinstance(row, dict):

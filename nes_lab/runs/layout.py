@@ -21,6 +21,7 @@ SCHEMA_VERSION = 1
 RUN, CONFIG, STATUS, SUMMARY = "run.json", "config.json", "status.json", "summary.json"
 METRICS, EVENTS, LOG, LOCK = "metrics.jsonl", "events.jsonl", "log.txt", "lock"
 EXTENSIONS = "extensions.json"
+CURVE = "curve.json"
 PLAN, COST, REPORT = "plan.json", "cost.json", "report.html"
 CANCEL, CLAIM = "cancel.json", "claim.json"
 CHECKPOINTS, MANIFEST, LATEST = "checkpoints", "manifest.json", "latest.json"

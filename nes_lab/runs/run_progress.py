@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,13 @@ from nes_lab.progress_bar import seconds_left
 from nes_lab.runs import layout
 from nes_lab.runs.current_metrics import current_rows
 from nes_lab.runs.deciding_metric import deciding_metric
-from nes_lab.runs.files import read_lines
+from nes_lab.runs.files import parsed_lines, read_lines, read_part
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.store import RunStore
 
-__all__ = ["RunProgress", "RunProgressReader"]
+__all__ = ["RunProgress", "RunProgressReader", "times_left"]
 
+_LATEST_BYTES = 1 << 16
 Curve = tuple[tuple[int, float], ...]
 
 
@@ -113,6 +115,31 @@ class RunProgressReader:
         except (OSError, RunError):
             self._cache.pop(run_id, None)
             return []
+
+
+def times_left(store: RunStore, infos: Iterable[RunInfo]) -> dict[str, float | None]:
+    """Return the estimated seconds until the end of each active run, by id. Only the end of its metrics is read.
+
+    Args:
+        store: The store of the runs.
+        infos: The runs. Those that do not train are left out of the result.
+
+    Examples:
+        >>> import tempfile
+        >>> times_left(RunStore(tempfile.mkdtemp()), [RunInfo("a", state="finished")])
+        {}
+    """
+    active = [info for info in infos if info.is_active]
+    return {info.id: seconds_left(_latest(store, info.id), info.total, attempt=info.attempt) for info in active}
+
+
+def _latest(store: RunStore, run_id: str) -> list[dict[str, Any]]:
+    with contextlib.suppress(OSError, RunError):
+        path = store.path(run_id) / layout.METRICS
+        begin = max(0, path.stat().st_size - _LATEST_BYTES)
+        lines = read_part(path, begin, _LATEST_BYTES).split(b"\n")
+        return current_rows(parsed_lines(lines[1:] if begin else lines))
+    return []
 
 
 def _curve(rows: Sequence[Mapping[str, Any]], name: str) -> Curve:

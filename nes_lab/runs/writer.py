@@ -28,6 +28,7 @@ from nes_lab.runs.files import (
     write_json,
 )
 from nes_lab.runs.info import is_cancel_requested, read_info, read_run, refuse_finished
+from nes_lab.runs.kept_curve import KeptCurve, read_curve
 from nes_lab.runs.lock import Lock, lock, unlock
 from nes_lab.runs.states import ACTIVE_STATES, FINAL_STATES
 from nes_lab.runs.store import RunStore
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["RunWriter"]
 
 LOG_BYTES, LOG_KEEP = 4 << 20, 1 << 20
+CURVE_SECONDS = {"val": 1.0, "train": 10.0}  # the kept curves are written at most this often
 WRITABLE = (*ACTIVE_STATES, *FINAL_STATES)
 
 
@@ -75,6 +77,7 @@ class RunWriter:
         self.checkpoint_dir = self.folder / layout.CHECKPOINTS
         self.attempt = 0
         self._status: dict[str, Any] = {}
+        self._curve, self._curve_written = KeptCurve(), 0.0
         self._guard = threading.RLock()
         self._closed = threading.Event()
         self._lock: Lock | None = None
@@ -91,6 +94,7 @@ class RunWriter:
             self.attempt = int(before.get("attempt") or 0) + 1
             self._metrics = open_to_append(self.folder / layout.METRICS)
             self._events = open_to_append(self.folder / layout.EVENTS)
+            self._curve = read_curve(self.folder)
             self._status = identity.to_dict() | {"attempt": self.attempt}
             self._status |= {"step": int(before.get("step") or 0), "total": int(before.get("total") or 0)}
             self.status("running")
@@ -110,6 +114,7 @@ class RunWriter:
             if self._status.get("state") not in FINAL_STATES:
                 self._end_badly(error)
         finally:
+            self._write_curve()
             for handle in (self._metrics, self._events):
                 with contextlib.suppress(OSError):
                     os.close(handle)
@@ -209,7 +214,19 @@ class RunWriter:
         """
         if type(row.get("step")) is not int:
             raise RunError(f"a row of metrics needs an integer step, not {row.get('step')!r}")
-        append_line(self._metrics, row | {"attempt": self.attempt, "time": time.time()}, layout.METRICS)
+        row |= {"attempt": self.attempt, "time": time.time()}
+        append_line(self._metrics, row, layout.METRICS)
+        self._curve.add(row)
+        if time.monotonic() - self._curve_written > CURVE_SECONDS.get(str(row.get("split")), 10.0):
+            self._write_curve()
+
+    def _write_curve(self) -> None:
+        """Write the kept curves. An error changes nothing: readers make the curves from the metrics then."""
+        self._curve_written = time.monotonic()
+        with contextlib.suppress(RunError, OSError):
+            size = os.fstat(self._metrics).st_size
+            self._curve.read_to(size, os.pread(self._metrics, 64, max(0, size - 64)))
+            self._curve.write(self.folder / layout.CURVE)
 
     def event(self, kind: str, **about: Any) -> None:
         """Append one event to the events file of the run, such as ``checkpoint`` or ``resume``."""

@@ -516,7 +516,7 @@ def test_runs_compares_selected_runs(store):
     assert figures(at)[0]["layout"]["title"]["text"] == "Curves of 2 runs"
     results, settings = (at.dataframe[index].value for index in (1, 2))
     assert list(results["id"]) == chosen
-    assert list(settings["field"]) == ["label", "compression.routing"]
+    assert list(settings["field"]) == ["Label", "Routing"]
     assert figures(open_page("runs", picked=chosen[0])) == []
 
 

@@ -28,6 +28,7 @@ DAMAGES = {
     "torn claim": ("claim.json", lambda data: b"{"),
     "empty lock": ("lock", lambda data: b""),
     "damaged cost": ("cost.json", lambda data: b"\0"),
+    "torn curve": ("curve.json", lambda data: data[:40]),
 }
 
 

@@ -3,8 +3,10 @@
 import json
 import time
 
+from nes_lab.runs.annotate import annotate
+from nes_lab.runs.details import RunDetails
 from nes_lab.runs.overview import budget_text, filter_runs, filter_values, overview
-from nes_lab.runs.short_curve import ShortCurve, curve_mark, short_curve
+from nes_lab.runs.short_curve import ShortCurve, short_curve
 from tests.figures.samples import write_run
 
 
@@ -34,13 +36,12 @@ def test_a_short_curve_shows_another_metric(store):
     write_metrics(store, run_id, [{"step": 1, "split": "val", "loss": 1.0, "iou": 0.5}])
     curve = short_curve(store, run_id)
     assert (curve.metric, curve.values) == ("iou", (0.5,))
-    assert overview([store.get(run_id)], {run_id: curve}).rows[0]["top1"] is None
+    assert overview([store.get(run_id)], {run_id: RunDetails(curve)}).rows[0]["top1"] is None
 
 
 def test_a_run_without_metrics_has_an_empty_curve(store):
     run_id = store.create({})
     assert short_curve(store, run_id) == short_curve(store, "no-such-run") == ShortCurve()
-    assert curve_mark(store, run_id) == curve_mark(store, "no-such-run")
 
 
 def test_short_curves_of_long_runs_are_quick(store):
@@ -54,7 +55,7 @@ def test_short_curves_of_long_runs_are_quick(store):
 
 def test_an_unfinished_run_shows_its_latest_accuracy(store):
     run_id = write_run(store, state="failed", top1=71.0)
-    row = overview([store.get(run_id)], {run_id: short_curve(store, run_id)}).rows[0]
+    row = overview([store.get(run_id)], {run_id: RunDetails(short_curve(store, run_id))}).rows[0]
     assert (row["top1"], row["madds"], row["state"]) == (71.0, None, "failed")
 
 
@@ -70,9 +71,19 @@ def test_filters_combine(store):
     for routing in ("free", "tiled", None):
         write_run(store, label=f"net {routing}", group="g" if routing else "", routing=routing)
     runs = store.list()
-    assert filter_values(runs) == {"state": ["finished"], "group": ["g"], "routing": ["dense", "free", "tiled"]}
+    assert filter_values(runs) == {
+        "state": ["finished"],
+        "group": ["g"],
+        "routing": ["dense", "free", "tiled"],
+        "tags": [],
+    }
     assert [info.label for info in filter_runs(runs, routings=["free", "dense"])] == ["net None", "net free"]
     assert [info.label for info in filter_runs(runs, groups=["g"], text="TILED net")] == ["net tiled"]
+    annotate(store, runs[0].id, tags=["paper", "x"], note="Look here")
+    annotate(store, runs[1].id, tags=["paper"])
+    runs = store.list()
+    assert filter_values(runs)["tags"] == ["paper", "x"]
+    assert len(filter_runs(runs, tags=["paper"])) == 2 and len(filter_runs(runs, tags=["paper", "x"], text="look")) == 1
     assert filter_runs(runs, states=["failed"]) == [] and len(filter_runs(runs, text=" ")) == 3
 
 

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nes_lab.config import knobs
 from nes_lab.errors import OptionError
+from nes_lab.runs.compared_settings import setting_title
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import COLUMNS, config_difference, group_rows, pareto, run_table
 
@@ -89,3 +91,9 @@ def test_run_table_gives_old_and_new_field_names_one_setting():
     new = {"compression": {"routing": "free", "initial_weights": "fit", "search_starts": True}, "seed": 1}
     rows = run_table([RunInfo("a", config=old), RunInfo("b", config=new)]).rows
     assert rows[0]["setting"] == rows[1]["setting"] is not None
+
+
+def test_every_setting_of_the_configuration_has_a_name_for_people():
+    titles = [setting_title(knob.path) for knob in knobs()]
+    assert all("." not in title and "_" not in title for title in titles)
+    assert len(set(titles)) == len(titles)

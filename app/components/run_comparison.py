@@ -1,0 +1,42 @@
+"""Compare selected runs: their curves over each other, the settings in which they differ, and their results side by side."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app.cached import details_reader, run_of
+from app.components.plot import plot
+from app.components.tables import show
+from nes_lab.figures.compare_runs import compare_runs
+from nes_lab.records.columns import columns
+from nes_lab.records.table import Table
+from nes_lab.runs.compared_settings import compared_settings
+from nes_lab.runs.info import RunInfo
+from nes_lab.runs.overview import overview
+from nes_lab.runs.store import RunStore
+
+__all__ = ["compare"]
+
+MOST_COMPARED = 12
+RESULTS = ("label", "top1", "madds", "params", "latency_ms", "routing", "budget", "duration", "id")
+
+
+def compare(runs: Sequence[RunInfo]) -> None:
+    """Draw the curves of some runs over each other, the settings in which they differ, and their results."""
+    st.subheader("Compare")
+    if len(runs) > MOST_COMPARED:
+        st.caption(f"The first {MOST_COMPARED} of the {len(runs)} selected runs are compared.")
+    runs = runs[:MOST_COMPARED]
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        plot(compare_runs([run_of(info.id) for info in runs]), key="compare")
+    with right:
+        st.markdown("**Results**")
+        details = details_reader(str(RunStore().root)).read(runs)
+        show(Table(columns(*RESULTS), overview(runs, details).rows), "compared-results")
+        st.markdown("**Settings that differ**")
+        settings = compared_settings(runs)
+        if settings.rows:
+            show(settings, "compared-settings")
+        else:
+            st.caption("All settings are equal.")

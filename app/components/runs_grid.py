@@ -1,0 +1,130 @@
+"""Show the table of all training runs. The user selects rows in it, and edits labels, tags and notes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from app.cached import details_reader
+from app.components.tables import grid_column
+from nes_lab.errors import NesLabError
+from nes_lab.records.columns import Column
+from nes_lab.runs.annotate import LABEL_LENGTH, NOTE_LENGTH, annotate
+from nes_lab.runs.info import RunInfo
+from nes_lab.runs.overview import filter_values, overview
+from nes_lab.runs.queue_order import waiting_ids
+from nes_lab.runs.run_progress import times_left
+from nes_lab.runs.states import STATES
+from nes_lab.runs.store import RunStore
+
+__all__ = ["PROBLEM", "pick", "picked", "run_grid"]
+
+COLORS = {"waiting": "gray", "working": "blue", "warning": "orange", "good": "green", "bad": "red"}
+PICKED, DRAWN, PROBLEM = "picked", "runs-drawn", "runs-problem"
+EDITABLE = ("label", "tags", "note")
+WIDTHS = {"progress": 90, "curve": 100, "place": 70, "time_left": 90, "top1": 80, "disk": 80, "duration": 90}
+_LESS_THAN_A_SCREEN, _HEIGHT = 16, 560
+
+
+def picked() -> list[str]:
+    """Return the ids of the runs that the user has selected. The address of the page has them."""
+    listed = st.query_params.get(PICKED, st.session_state.get(PICKED))
+    return [name for name in listed.split(",") if name] if listed else []
+
+
+def remember(run_ids: Sequence[str]) -> None:
+    """Keep the ids of the selected runs in the address, and for the time when the user comes back to this page."""
+    st.query_params[PICKED] = st.session_state[PICKED] = ",".join(run_ids)
+
+
+def pick(run_ids: Sequence[str]) -> None:
+    """Select these runs, and draw the table again."""
+    remember(run_ids)
+    st.session_state.pop(DRAWN, None)
+
+
+def run_grid(runs: Sequence[RunInfo]) -> None:
+    """Draw the table of runs. The user can select rows and edit labels, tags and notes."""
+    store = RunStore()
+    details = details_reader(str(store.root)).read(runs)
+    table = overview(runs, details, times_left(store, runs), waiting_ids(store))
+    shown = [column for column in table.columns if any(row[column.key] is not None for row in table.rows)]
+    tags = filter_values(runs)["tags"]
+    drawn = drawn_grid([[info.id for info in runs], [column.key for column in shown], tags])
+    rows = [
+        {PICKED: row["id"] in drawn["chosen"]} | row | {"state": [row["state"]], "tags": list(info.tags)}
+        for row, info in zip(table.grid(), runs, strict=True)
+    ]
+    st.data_editor(
+        rows,
+        key=drawn["key"],
+        column_config=grid_columns(shown, tags),
+        column_order=[PICKED, *(column.key for column in shown)],
+        disabled=[column.key for column in table.columns if column.key not in EDITABLE],
+        hide_index=True,
+        width="stretch",
+        height="content" if len(rows) < _LESS_THAN_A_SCREEN else _HEIGHT,
+        placeholder="–",
+        on_change=take_edits,
+        args=(drawn["key"], [info.id for info in runs]),
+    )
+
+
+def drawn_grid(layout: list[Any]) -> dict[str, Any]:
+    """Return the key of the grid to draw, and the rows that are selected when it is drawn for the first time.
+
+    Args:
+        layout: What the grid consists of. The grid keeps its edits by row number, so other rows, or columns of another type,
+            need another grid.
+    """
+    drawn = st.session_state.get(DRAWN)
+    if drawn is None or drawn["layout"] != layout:
+        number = st.session_state["runs-grids"] = st.session_state.get("runs-grids", 0) + 1
+        drawn = {"layout": layout, "chosen": picked(), "key": f"runs-table-{number}"}
+        st.session_state[DRAWN] = drawn
+    return drawn
+
+
+def grid_columns(shown: Sequence[Column], tags: Sequence[str]) -> dict[str, Any]:
+    """Return how the grid shows each column of the table of runs.
+
+    Args:
+        shown: The columns.
+        tags: All tags that a run has.
+    """
+    config = {column.key: grid_column(column) for column in shown}
+    for name, width in WIDTHS.items():
+        if name in config:
+            config[name]["width"] = width
+    kind, edit = st.column_config, "Double-click to change it."
+    states = {"options": list(STATES), "color": [COLORS[state.tone] for state in STATES.values()], "width": 90}
+    return config | {
+        PICKED: kind.CheckboxColumn("", help="Select runs to compare or change them.", pinned=True, width=36),
+        "label": kind.TextColumn("Label", help=edit, pinned=True, max_chars=LABEL_LENGTH),
+        "state": kind.MultiselectColumn("State", help="What the run is doing.", **states),
+        "tags": kind.MultiselectColumn("Tags", help=edit, options=list(tags), accept_new_options=True, width=130),
+        "note": kind.TextColumn("Note", help=edit, max_chars=NOTE_LENGTH, width=160),
+    }
+
+
+def take_edits(key: str, run_ids: Sequence[str]) -> None:
+    """Take what the user has changed in the table: the selection, and the labels, tags and notes of runs.
+
+    Args:
+        key: Key of the table.
+        run_ids: Ids of the runs that the table showed, in the order of its rows.
+    """
+    chosen, store = picked(), RunStore()
+    for row, edits in st.session_state[key]["edited_rows"].items():
+        run_id = run_ids[int(row)]
+        if PICKED in edits:
+            chosen = [name for name in chosen if name != run_id] + ([run_id] if edits[PICKED] else [])
+        try:
+            info = store.read(run_id)
+            texts = {name: edits[name] or "" for name in ("label", "note") if name in edits}
+            texts |= {"tags": tuple(edits["tags"] or ())} if "tags" in edits else {}
+            changed = {name: value for name, value in texts.items() if value != getattr(info, name)}
+            annotate(store, run_id, **changed)
+        except NesLabError as error:
+            st.session_state[PROBLEM] = str(error)
+    remember(chosen)

@@ -1,0 +1,93 @@
+"""Make a table of the settings in which some runs differ, with names that people can read.
+
+Tests: tests/runs/test_query.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nes_lab.records.columns import Column
+from nes_lab.records.table import Table
+from nes_lab.runs.info import RunInfo
+from nes_lab.runs.query import config_difference
+from nes_lab.text import format_value
+
+__all__ = ["compared_settings", "setting_title"]
+
+_TITLES = {
+    "label": "Label",
+    "seed": "Seed",
+    "extended_from": "Trained further from",
+    "backbone.name": "Network",
+    "backbone.width": "Width of the network",
+    "backbone.pretrained": "Pretrained weights",
+    "data.name": "Data set",
+    "data.root": "Folder of the data",
+    "data.limit": "Images used at most",
+    "data.batch_size": "Images in a batch",
+    "compression": "Compression",
+    "compression.madds": "Budget of MAdds",
+    "compression.params": "Budget of params",
+    "compression.latency_ms": "Budget of time, ms",
+    "compression.preset": "Preset",
+    "compression.routing": "Routing",
+    "compression.scope": "Scope of the starts",
+    "compression.patch": "Patch",
+    "compression.round_to": "Channels rounded to",
+    "compression.include": "Only these layers",
+    "compression.exclude": "Not these layers",
+    "compression.initial_weights": "Weights at the beginning",
+    "training.epochs": "Epochs",
+    "training.lr": "Learning rate",
+    "training.batch_size": "Images in a batch",
+    "training.weight_decay": "Weight decay",
+    "training.warmup_epochs": "Epochs of warm-up",
+    "training.starts_lr_scale": "Learning rate of the starts, as a multiple",
+    "training.ema_decay": "Decay of the averaged weights",
+}
+_SECTIONS = {"data": "Data", "backbone": "Network", "compression": "Compression", "training": "Training"}
+_WORDS = {
+    "lr": "learning rate",
+    "madds": "MAdds",
+    "ema": "averaged weights",
+    "ms": "(ms)",
+    "min": "least",
+    "max": "largest",
+}
+
+
+def setting_title(path: str) -> str:
+    """Return a name for a field of the configuration that people can read.
+
+    Args:
+        path: Dotted path of the field.
+
+    Examples:
+        >>> setting_title("training.lr"), setting_title("training.label_smoothing")
+        ('Learning rate', 'Training: label smoothing')
+    """
+    if path in _TITLES:
+        return _TITLES[path]
+    section, _, rest = path.partition(".")
+    words = " ".join(_WORDS.get(word, word) for word in (rest or section).replace(".", " ").split("_"))
+    return f"{_SECTIONS.get(section, section)}: {words}" if rest else words[:1].upper() + words[1:]
+
+
+def compared_settings(runs: Sequence[RunInfo]) -> Table:
+    """Return a table with one row per setting in which the runs differ, and one column per run.
+
+    Examples:
+        >>> runs = [RunInfo("a", label="first", config={"seed": 0}), RunInfo("b", config={"seed": 1})]
+        >>> print(compared_settings(runs).text())
+        setting    first    b
+        ---------  -------  ---
+        Seed       0        1
+    """
+    shown = [Column("field", "setting", "Name of the setting.")]
+    shown += [Column(f"run-{place}", info.label or info.id, "Value in this run.") for place, info in enumerate(runs)]
+    rows = [
+        {"field": setting_title(path)} | {f"run-{place}": format_value(value) for place, value in enumerate(values)}
+        for path, values in config_difference(runs).items()
+    ]
+    return Table(shown, rows)
