@@ -16,6 +16,7 @@ __all__ = [
     "format_clock",
     "format_ms",
     "format_number",
+    "format_room",
     "format_seconds",
     "format_shape",
     "format_share",
@@ -85,6 +86,20 @@ def format_share(part: float, total: float = 1.0, digits: int = 1) -> str:
         ('75.0%', '50%', '–')
     """
     return f"{part / total:.{digits}%}" if total else NO_VALUE
+
+
+def format_room(share: float) -> str:
+    """Format how far a number is under its limit, as a percentage of the limit with up to two significant digits.
+
+    Args:
+        share: The number divided by the limit; at most 1.
+
+    Examples:
+        >>> [format_room(share) for share in (0.5, 0.981, 0.9998, 0.99999, 1.0)]
+        ['50%', '1.9%', '0.02%', 'less than 0.01%', 'less than 0.01%']
+    """
+    room = 1 - share
+    return f"{100 * room:.2g}%" if room >= 0.0001 else "less than 0.01%"
 
 
 def format_seconds(seconds: float | None) -> str:

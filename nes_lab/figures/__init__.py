@@ -26,6 +26,9 @@ Figures of an epitome with one axis, for explanations:
 ``start_curves``: draw how a patch depends on its start, and how gradient descent moves a start.
 
 Figures of plans, fits and runs:
+``budget_plane``: draw which params and MAdds a network can have, with a plan and its budgets.
+``paper_budgets``: list published budgets of networks, which ``budget_plane`` can draw.
+``plan_bars``: draw the MAdds or the params of the layers of a plan, for the app.
 ``layer_bars``: draw params and MAdds of every layer.
 ``sensitivity``: draw how much the loss grows when each layer is shrunk.
 ``fit_residuals``: draw how close fitted epitomes are to the weights.

@@ -3,6 +3,7 @@
 ``planner``: choose epitome shapes for a budget (:func:`nes_lab.plan_for_budget`).
 ``from_config``: make the plan that a CompressionConfig describes.
 ``plan_again``: plan one model for many budgets and options, as a page with sliders does.
+``region``: find which params and multiply-adds a network can have.
 ``compress``: compress a model by a plan, or for a budget in one call.
 ``presets``: make compression plans by name, without a budget.
 ``survey``: list the layers of a model, with the cost of each layer and the reason if it stays dense.

@@ -17,11 +17,13 @@ from torch import nn
 from nes_lab.planning.build_ladder import ladder_of_survey, resolved_scope
 from nes_lab.planning.ladder import Ladder
 from nes_lab.planning.planner import plan_on_ladder
+from nes_lab.planning.region import reachable
 from nes_lab.planning.survey import run_and_list, with_reasons
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.options import PlanOptions
+from nes_lab.records.reachable import Reachable
 
 __all__ = ["PlanAgain"]
 
@@ -48,6 +50,7 @@ class PlanAgain:
         self._model = model
         self._survey = run_and_list(model, example_input)
         self._ladders: dict[str, Ladder] = {}
+        self._regions: dict[int, tuple[Ladder, Reachable]] = {}
 
     def plan(
         self, budget: Budget, options: PlanOptions | None = None, on_progress: OnProgress | None = None
@@ -64,6 +67,28 @@ class PlanAgain:
             OptionError: If an option is wrong, or a pattern matches no layer.
         """
         return plan_on_ladder(self.ladder(budget, options or PlanOptions(), on_progress), budget)
+
+    def region(
+        self, budget: Budget, options: PlanOptions | None = None, on_progress: OnProgress | None = None
+    ) -> Reachable:
+        """Return which params and multiply-adds the network can have under a set of options.
+
+        Args:
+            budget: The budget. It decides what ``scope="auto"`` means.
+            options: Options of planning; None takes the defaults.
+            on_progress: Called as a new ladder is made. An error that it raises ends the work.
+
+        Raises:
+            BudgetError: If nothing can be replaced, or the budget limits a quantity that cannot be counted.
+            OptionError: If an option is wrong, or a pattern matches no layer.
+        """
+        ladder = self.ladder(budget, replace(options or PlanOptions(), strategy="uniform"), on_progress)
+        kept = self._regions.get(id(ladder))
+        region = kept[1] if kept else reachable(ladder)
+        known = {id(each) for each in self._ladders.values()}
+        self._regions = {key: value for key, value in self._regions.items() if key in known}
+        self._regions[id(ladder)] = (ladder, region)
+        return region
 
     def ladder(self, budget: Budget, options: PlanOptions, on_progress: OnProgress | None = None) -> Ladder:
         """Return the ladder for a set of options: the list of all sizes of the network.

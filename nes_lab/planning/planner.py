@@ -30,7 +30,7 @@ from nes_lab.records.cost_report import gaps_text
 from nes_lab.records.options import PlanOptions, Routing, ScopeOption, Strategy, Wiring
 from nes_lab.records.sensitivity_report import SensitivityReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments
-from nes_lab.text import format_number
+from nes_lab.text import format_number, format_room
 
 __all__ = ["plan_for_budget", "plan_on_ladder"]
 
@@ -235,14 +235,15 @@ def _largest_layers(ladder: Ladder, quantity: str) -> str:
 
 
 def _with_notes(plan: CompressionPlan, ladder: Ladder, rung: int) -> CompressionPlan:
-    """Add a note to a compression plan. The note says how much of the budget the plan uses."""
+    """Add a note to a compression plan. The note says how far the plan is under its budget."""
     assert plan.budget is not None  # plan_for_budget sets it
     limits = plan.budget.limits(plan.dense)
     used = [(getattr(plan.predicted, quantity) / limit, quantity) for quantity, limit in limits.items() if limit]
     if not used:
         return plan
     share, quantity = max(used)
-    note = f"uses {share:.1%} of the {quantity} budget"
+    name = {"madds": "MAdds", "stored_bytes": "bytes"}.get(quantity, quantity)
+    note = f"under the {name} budget by {format_room(share)}"
     if share < MIN_BUDGET_USE:
         note += f"; {_what_prevents_more(ladder, rung)}"
     return replace(plan, notes=(*plan.notes, note))

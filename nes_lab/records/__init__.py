@@ -3,11 +3,15 @@
 ``record``: the base class of plans and reports, which reads and writes JSON and makes tables, HTML and CSV.
 ``counts``: the quantities of a model that a budget can limit.
 ``budget``: limits on the params, multiply-adds and time of a network.
+``reachable``: the params and multiply-adds that a network can have.
 ``options``: names, defaults and help texts of the options of compression planning.
 ``keywords``: the keyword arguments that several functions pass on, with their types.
 ``compression_plan``: the layers of a model that are replaced, their epitomes, and the cost of the compressed model.
 ``example_input``: describes the input that a plan was made for: its structure, shapes and types, without data.
 ``plan_table``: the tables of a compression plan.
+``plan_words``: say in words what a plan costs and why a layer is as it is.
+``fold_rows``: fold the rows of a plan with many layers by stages of the network.
+``overrides_text``: change the settings for single layers as text.
 ``cost_report``: the counted and the measured cost of a model.
 ``fit_report``: how closely each fitted epitome reproduces the weight that it replaces.
 ``training_report``: the metrics of every epoch of a training, and which weights were the best.

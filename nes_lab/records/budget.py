@@ -18,6 +18,9 @@ from nes_lab.renamed import warn_renamed
 __all__ = ["Budget", "parse_latency", "parse_quantity"]
 
 _UNITS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "m": 1e6, "G": 1e9, "g": 1e9, "B": 1e9}
+_GROUPS = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:[ ,\u00a0\u202f][0-9]{3})+(?![0-9])")
+"""Digits in groups of three, as in 225,000,000 or 225 000 000."""
+
 _TIME = re.compile(r"^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(%|ms)?\s*$")
 _QUANTITY = re.compile(r"^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(%|[kKmMgGB]?)\s*$")
 
@@ -28,7 +31,8 @@ def parse_quantity(value: Any, argument: str = "budget") -> float | None:
     A number up to 1 is a fraction of the dense model's count. A larger number is the limit itself.
 
     Args:
-        value: A number, or text such as ``"75%"``, ``"0.75"``, ``"225M"``, ``"2.9 M"``, ``"1e6"``; None means no limit.
+        value: A number, or text such as ``"75%"``, ``"0.75"``, ``"225M"``, ``"2.9 M"``, ``"225,000,000"``, ``"1e6"``; None means no
+            limit.
         argument: Name of the limit, for error messages.
 
     Returns:
@@ -40,6 +44,8 @@ def parse_quantity(value: Any, argument: str = "budget") -> float | None:
     Examples:
         >>> parse_quantity("75%"), parse_quantity("225M"), parse_quantity(0.5)
         (0.75, 225000000.0, 0.5)
+        >>> parse_quantity("225,000,000"), parse_quantity(" 1 200 k ")
+        (225000000.0, 1200000.0)
     """
     right = "give a fraction of the dense model (0.75 or '75%') or an absolute number (225e6 or '225M')"
     if value is None:
@@ -47,7 +53,7 @@ def parse_quantity(value: Any, argument: str = "budget") -> float | None:
     if isinstance(value, bool) or not isinstance(value, Real | str):
         raise BudgetError(f"{argument}={value!r} is not a quantity; {right}")
     if isinstance(value, str):
-        match = _QUANTITY.match(value)
+        match = _QUANTITY.match(_GROUPS.sub(lambda found: re.sub("[^0-9]", "", found[0]), value))
         if match is None:
             raise BudgetError(f"{argument}={value!r} cannot be read; {right}")
         number, unit = float(match[1]), match[2]

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from nes_lab.config import BackboneConfig, CompressionConfig
+from nes_lab.config import CompressionConfig
 from nes_lab.config.load import load_config
 from nes_lab.errors import NesLabError
 from nes_lab.models.jobs import plan_backbone
@@ -55,18 +55,31 @@ class PlanDesk:
         plan = self._plan(question, on_progress)
         return plan.to_dict() | {"rows": plan.rows()}
 
+    def region(self, question: Mapping[str, Any], on_progress: OnProgress | None = None) -> dict[str, Any]:
+        """Say which params and multiply-adds the network of a question can have under the question's options.
+
+        Args:
+            question: The same dict as in :meth:`answer`.
+            on_progress: Called as the work goes on. An error that it raises ends the work.
+
+        Returns:
+            The fields of a :class:`~nes_lab.records.reachable.Reachable`.
+
+        Raises:
+            NesLabError: If a value is wrong.
+        """
+        source, compression = _read(question)
+        again = self._network(source)
+        return again.region(budget_of(compression), plan_options(compression, source.seed), on_progress).to_dict()
+
     def _plan(self, question: Mapping[str, Any], on_progress: OnProgress | None) -> CompressionPlan:
-        seed = question.get("seed", 0)
-        config = load_config({name: question[name] for name in ("backbone", "compression")} | {"seed": seed})
-        compression = config.compression
-        assert compression is not None  # a question gives it
-        source = _source(question, config.backbone, seed)
+        source, compression = _read(question)
         if _needs_weights(compression):
             return plan_backbone(source, compression, seconds=question.get("seconds", 60.0), on_progress=on_progress)
         again = self._network(source)
         if on_progress is not None:
             on_progress({"phase": "layers", "done": 0, "total": 1, "label": source.name})
-        return again.plan(budget_of(compression), plan_options(compression, seed), on_progress)
+        return again.plan(budget_of(compression), plan_options(compression, source.seed), on_progress)
 
     def _network(self, source: DenseSource) -> PlanAgain:
         again = self._networks.pop(source, None) or _survey(source)
@@ -76,9 +89,15 @@ class PlanDesk:
         return again
 
 
-def _source(question: Mapping[str, Any], backbone: BackboneConfig, seed: int) -> DenseSource:
+def _read(question: Mapping[str, Any]) -> tuple[DenseSource, CompressionConfig]:
+    """Return the network and the settings of compression that a question names."""
+    seed = question.get("seed", 0)
+    config = load_config({name: question[name] for name in ("backbone", "compression")} | {"seed": seed})
+    assert config.compression is not None  # a question gives it
     shape = tuple(int(size) for size in question["input_shape"])
-    return DenseSource(backbone.name, shape, int(question["classes"]), backbone.width, seed=seed)
+    backbone = config.backbone
+    source = DenseSource(backbone.name, shape, int(question["classes"]), backbone.width, seed=seed)
+    return source, config.compression
 
 
 def _needs_weights(compression: CompressionConfig) -> bool:

@@ -17,7 +17,8 @@ __all__ = ["KINDS"]
 def _plans() -> Mapping[str, Answerer]:
     from nes_lab.worker.plans import PlanDesk
 
-    return {"plan": PlanDesk().answer, "ping": _ping}
+    desk = PlanDesk()
+    return {"plan": desk.answer, "region": desk.region, "ping": _ping}
 
 
 def _jobs() -> Mapping[str, Answerer]:

@@ -30,7 +30,7 @@ PLAN = {
     "predicted": {"params": 1000, "madds": 180_000},
     "layers": {"a": {}},
     "kept_layers": {"b": {}},
-    "notes": ["uses 99 % of the madds budget"],
+    "notes": ["under the MAdds budget by 1%"],
     "rows": make_rows(),
 }
 

@@ -30,7 +30,7 @@ def test_holds_refuses_wrong_counts_exceeded_limits_and_unexplained_slack():
         assert not budgets.holds(row | change)
     slack = row | {
         "limits": {"params": 10 * row["counted"]["params"], "madds": None},
-        "note": "uses 10.0% of the params budget",
+        "note": "under the params budget by 90%",
     }
     assert not budgets.holds(slack) and budgets.holds(slack | {"note": slack["note"] + "; the step of x prevents more"})
     assert "**no, in 1**" in budgets.page(DATA | {"rows": [slack]})

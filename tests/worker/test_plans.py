@@ -26,6 +26,15 @@ def test_plan_desk_answers_as_the_library_plans():
         assert [row["name"] for row in answer["rows"]] == [row["name"] for row in plan.rows()]
 
 
+def test_plan_desk_says_what_can_be_reached():
+    desk = PlanDesk()
+    question = SMALL | {"compression": {"madds": "60%", "round_to": 2}}
+    region = desk.region(question)
+    plan = desk.answer(question)
+    assert region["dense"] == plan["dense"] and region["least"]["madds"] < plan["predicted"]["madds"]
+    assert len(region["madds"]) == len(region["fewest_params"]) == len(region["most_params"])
+
+
 def test_plan_desk_uses_weights_where_a_plan_needs_them():
     answer = PlanDesk().answer(SMALL | {"compression": {"madds": "75%", "strategy": "sensitivity", "round_to": 2}})
     assert "sensitivity" in answer["origin"]

@@ -1,0 +1,95 @@
+"""Say in words what a compression plan costs, what keeps it from being smaller, and why a layer is as it is.
+
+Tests: tests/records/test_plan_words.py.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nes_lab.records.reachable import shares_of
+from nes_lab.text import format_number, format_room, format_shape, format_share
+
+__all__ = ["layer_words", "quantity_words", "what_binds"]
+
+Rows = Sequence[Mapping[str, Any]]
+NAMES = {"madds": "MAdds", "params": "params"}
+UNTOUCHED = "the budget is met without it"
+"""Reason of layers that could shrink."""
+
+MANY = 0.1
+"""Share of the plan's multiply-adds from which layers that stay dense are named as what binds."""
+
+
+def quantity_words(quantity: str, planned: Mapping[str, Any], budget: Mapping[str, Any]) -> str:
+    """Return the share of the dense network that a plan has, and how far it is under its budget.
+
+    Args:
+        quantity: ``"madds"`` or ``"params"``.
+        planned: Dict with the counts ``dense`` and ``predicted``, as :meth:`CompressionPlan.to_dict` returns.
+        budget: The user's limits on ``madds`` and ``params``.
+
+    Examples:
+        >>> planned = {"dense": {"madds": 1000, "params": 10}, "predicted": {"madds": 598, "params": 9}}
+        >>> quantity_words("madds", planned, {"madds": "60%"}), quantity_words("params", planned, {"madds": "60%"})
+        ('59.8% of dense · 0.33% under the budget', '90.0% of dense')
+    """
+    dense, predicted = planned["dense"], planned["predicted"]
+    limit = shares_of(budget, dense).get(quantity)
+    share = format_share(predicted[quantity], dense[quantity])
+    room = "" if not limit else f" · {format_room(predicted[quantity] / (limit * dense[quantity]))} under the budget"
+    return f"{share} of dense{room}"
+
+
+def what_binds(planned: Mapping[str, Any], budget: Mapping[str, Any]) -> str:
+    """Return in plain words which budget a plan is closest to, and which layers cannot shrink.
+
+    Args:
+        planned: Dict with the counts ``dense`` and ``predicted``, and the ``rows`` of the layers.
+        budget: The user's limits on ``madds`` and ``params``.
+
+    Examples:
+        >>> row = {"name": "a", "epitome_shape": None, "reason": "depthwise", "madds": 300, "params": 3}
+        >>> planned = {"dense": {"madds": 1000, "params": 10}, "predicted": {"madds": 600, "params": 6}, "rows": [row]}
+        >>> what_binds(planned, {"madds": "60%"})
+        'The MAdds budget. 50% of the MAdds that are left are in 1 layer that stays dense: depthwise.'
+    """
+    dense, predicted, limits = planned["dense"], planned["predicted"], shares_of(budget, planned["dense"])
+    used = {name: predicted[name] / (limit * dense[name]) for name, limit in limits.items()}
+    tightest = max(used, key=lambda name: used[name], default=None)
+    first = f"The {NAMES[tightest]} budget." if tightest else "The time budget."
+    quantity = tightest or "madds"
+    kept: dict[str, list[int]] = defaultdict(list)
+    for row in planned["rows"]:
+        if not row["epitome_shape"] and row["reason"] not in ("", UNTOUCHED):
+            kept[row["reason"]].append(row[quantity])
+    if not kept or not predicted[quantity]:
+        return f"{first} All layers can shrink."
+    reason, counts = max(kept.items(), key=lambda item: sum(item[1]))
+    share = sum(counts) / predicted[quantity]
+    if share < MANY:
+        return f"{first} Layers that stay dense hold less than {MANY:.0%} of what is left."
+    layers = f"{len(counts)} layer that stays" if len(counts) == 1 else f"{len(counts)} layers that stay"
+    return f"{first} {share:.0%} of the {NAMES[quantity]} that are left are in {layers} dense: {reason}."
+
+
+def layer_words(row: Mapping[str, Any]) -> str:
+    """Return why a layer of a plan has its size, in words.
+
+    Args:
+        row: The row of the layer, from :meth:`CompressionPlan.rows`.
+
+    Examples:
+        >>> layer_words({"epitome_shape": None, "reason": "depthwise", "why": "", "madds": 5, "madds_dense": 5})
+        'Stays dense: depthwise.'
+    """
+    if not row["epitome_shape"]:
+        return f"Stays dense: {row['reason']}."
+    share = format_share(row["madds"], row["madds_dense"], digits=0)
+    size = f"An epitome of {format_shape(row['epitome_shape'])} for a weight of {format_shape(row['weight_shape'])}"
+    cost = f"It needs {share} of the dense layer's {format_number(row['madds_dense'])} MAdds, computed by {row['execution']}."
+    if row.get("why"):
+        return f"{size}, because you set it here. {cost}"
+    return f"{size}. All layers shrink by about the same share of their channels, until the budget is met. {cost}"
