@@ -12,6 +12,7 @@ from typing import Any, Literal
 import streamlit as st
 
 from app.inputs import imports_allowed
+from nes_lab.progress_bar import event_text
 from nes_lab.worker.client import Waiting, Worker
 
 __all__ = ["ask_worker", "start_workers", "stop_workers"]
@@ -71,12 +72,20 @@ def ask_worker(
         if state.seconds < SECONDS_UNTIL_SHOWN:
             place.empty()
         else:
-            place.caption(f":material/hourglass: {text}: {state.seconds:.0f} s")
+            place.caption(f":material/hourglass: {text}: {state.seconds:.0f} s{_doing(state)}")
 
     with _worker(kind, own_code) as worker:
         answer = worker.ask(question, arguments, seconds=seconds, waiting=show)
     place.empty()
     return answer
+
+
+def _doing(state: Waiting) -> str:
+    """Return the part of the work that a worker does at this moment, as the end of a line."""
+    event = state.progress
+    if event is None:
+        return "" if state.is_worked_on else " · waiting for the worker"
+    return f" · {event_text(event) if event['total'] > 1 else ' '.join([event['phase'], event['label']])}"
 
 
 @contextmanager

@@ -22,6 +22,7 @@
 ``run_experiment``: train or resume a run, in one process or in several that train together.
 ``ranks``: train one run in several processes.
 ``trained``: load or save the network of a run's newest or best checkpoint.
+``machine``: measure what a training takes of its machine.
 ``network_forms``: compare the dense, trained, fused and tuned forms of a run's network.
 ``predictions``: predict the validation data of a run, and find what is confused.
 ``kept_answers``: keep what a worker found out about a run in the run's folder.

@@ -24,6 +24,7 @@ from nes_lab.datasets.loaders import NOT_RESUMABLE
 from nes_lab.errors import CheckpointError
 from nes_lab.experiment.build import Built, build, recipe_of
 from nes_lab.experiment.initial_network import load_initial
+from nes_lab.experiment.machine import MachineMeter
 from nes_lab.experiment.same_data import Continued
 from nes_lab.experiment.same_settings import settings_record
 from nes_lab.experiment.weights_notes import notes_on_weights
@@ -98,6 +99,7 @@ class Attempt:
         self.continued, self.network, self.task = continued, network, task
         self.extensions = read_extensions(writer.folder)
         self.trackers: Trackers | None = None
+        self.machine: MachineMeter | None = None
         self.reported = ("", 0.0)
         self.begun, self.seconds_before = time.perf_counter(), 0.0
         self.stride = -(-config.training.epochs // (MAX_SNAPSHOTS - 1))
@@ -126,6 +128,7 @@ class Attempt:
             self._restore(trainer, checkpoint)
         note = "" if built.data.resumable else NOT_RESUMABLE
         self.writer.status(step=trainer.step, total=trainer.total, resume_note=note, stage={})
+        self.machine = MachineMeter(trainer.device)
         if not self._fit(trainer):
             asked = self.writer.cancel_requested()  # whoever asks also sends a signal, to wake the process
             reason = "cancelled on request" if asked else f"{self.signals.received or 'a signal'} received"
@@ -216,7 +219,8 @@ class Attempt:
         )
 
     def _metric(self, row: dict[str, Any]) -> None:
-        self.writer.metric(**row)
+        machine = self.machine.read() if self.machine is not None and row["split"] == "train" else {}
+        self.writer.metric(**row, **machine)
         if self.trackers is not None:
             self.trackers.log(row)
 

@@ -18,7 +18,7 @@ from nes_lab.figures.start_moves import StartMoves
 from nes_lab.figures.theme import OKABE_ITO, new_figure, plain
 from nes_lab.runs.deciding_metric import deciding_metric
 from nes_lab.runs.info import RunInfo
-from nes_lab.text import shorten_middle
+from nes_lab.text import NO_VALUE, format_bytes, shorten_middle
 
 __all__ = ["ACROSS", "Across", "RunCurves", "run_panels"]
 
@@ -30,6 +30,7 @@ SMOOTHING = 0.6
 """Weight of the earlier values in a smoothed curve."""
 MOST_POINTS = 1000
 _HEIGHT = 300
+_LEFT, _RIGHT = 52, 46
 _OTHER = "#8A8A8A"
 _SECONDS = ((7200.0, 3600.0, "h"), (180.0, 60.0, "min"), (0.0, 1.0, "s"))
 
@@ -91,6 +92,9 @@ def run_panels(
     dense: RunInfo | None = None,
 ) -> dict[str, go.Figure]:
     """Draw four figures of equal size about one run: ``loss``, ``metric``, ``starts`` and ``speed``.
+
+    ``starts`` also has the learning rate, which is all it has if no start moves. ``speed`` also has what the training takes of the
+    machine, if the run has recorded it.
 
     Args:
         run: The run.
@@ -157,14 +161,17 @@ class _Panels:
             alt,
             title={"text": plain(title), "subtitle": {"text": plain(subtitle)}, "font": {"size": 15}},
             height=_HEIGHT + room,
-            margin={"l": 56, "r": 20, "t": 62, "b": 68 + room},
+            margin={"l": _LEFT, "r": _RIGHT, "t": 62, "b": 68 + room},
             legend={"y": 0, "yref": "container", "yanchor": "bottom", "font": {"size": 11}},
             hovermode="x",
+            hoverlabel={"font": {"size": 11}},
         )
         figure.update_layout(uirevision=revision or self.across)
         figure.update_layout(meta={"alt": alt, "linked": f"run-{self.across}"})
         figure.update_xaxes(title_text=self.title, title_font_size=12, rangemode="tozero", nticks=6)
-        figure.update_yaxes(nticks=6)
+        # fixed margins: the panels' axes stand below each other
+        figure.update_yaxes(nticks=6, automargin=False, tickfont_size=11)
+        figure.update_xaxes(tickfont_size=11, showspikes=True, spikemode="across", spikethickness=1, spikedash="solid")
         return figure
 
     def curve(self, figure: go.Figure, run: RunCurves, split: str, key: str) -> None:
@@ -194,7 +201,6 @@ class _Panels:
     ) -> None:
         """Add a curve. The first run has colors, the second is gray. Curves of kind ``val`` are dashed, with markers."""
         mine, second = run is self.runs[0], kind == "val"
-        shown = name if mine else f"{run.name}: {name}"
         figure.add_scatter(
             x=xs.astype(np.float32),
             y=ys.astype(np.float32),
@@ -211,7 +217,9 @@ class _Panels:
             showlegend=not pale
             and (mine or not any(item.legendgroup == "other" and item.showlegend for item in figure.data)),
             hoverinfo="skip" if pale else None,
-            hovertemplate=None if pale else f"{plain(shown)}: %{{y:.4g}}<extra></extra>",
+            hovertemplate=None
+            if pale
+            else "%{y:.4g}<extra></extra>",  # names would hide the curves; colors tell them apart
             yaxis=axis,
         )
 
@@ -219,55 +227,77 @@ class _Panels:
         figure.add_scatter(
             x=[0, self.end / self.unit],
             y=[value, value],
-            mode="lines",
+            mode="lines+text",
+            text=["", name],
+            textposition="bottom left",
+            textfont={"size": 11},
             line={"color": OKABE_ITO[2], "dash": "dot", "width": 2},
             name=name,
+            showlegend=False,
             hoverinfo="skip",
         )
 
     def starts(self) -> go.Figure:
+        """Draw how far the starts have moved, and the learning rate. It is alone if no start moves."""
         run = self.runs[0]
         moves = run.moves
         empty = _no_moves(run.info, moves)
-        subtitle = empty or f"cells since the first step, {moves.starts:,} starts"
-        figure = self.new("How far starts have moved", subtitle)
-        for curves in self.runs:
-            rows = curves.moves.moves
-            xs = self.places(curves, [step for step, _, _ in rows])
-            if rows and (curves.moves.can_move or not empty):
-                self.line(figure, curves, "train", xs, np.array([median for _, median, _ in rows]), "median")
-                self.line(figure, curves, "val", xs, np.array([largest for _, _, largest in rows]), "largest")
+        if empty:
+            figure = self.new("Learning rate", empty)
+        else:
+            figure = self.new("How far starts have moved", f"cells, {moves.starts:,} starts · learning rate (right)")
+            self.right_axis(figure)
+            for curves in self.runs:
+                rows = curves.moves.moves
+                if rows and (curves.moves.can_move or curves is run):
+                    xs = self.places(curves, [step for step, _, _ in rows])
+                    self.line(figure, curves, "train", xs, np.array([median for _, median, _ in rows]), "median")
+                    self.line(figure, curves, "val", xs, np.array([largest for _, _, largest in rows]), "largest")
+        for curves in self.runs if empty else self.runs[:1]:
+            self.numbers(figure, curves, "lr", "learning rate", axis="y" if empty else "y2")
         figure.update_yaxes(rangemode="tozero")
-        if not figure.data:
-            figure.update_xaxes(visible=False)
-            figure.update_yaxes(visible=False)
         return figure
 
     def speed(self) -> go.Figure:
-        figure = self.new("Speed", "images per second · learning rate (right)")
-        figure.update_layout(
-            yaxis2={
-                "overlaying": "y",
-                "side": "right",
-                "showgrid": False,
-                "nticks": 4,
-                "rangemode": "tozero",
-                "tickmode": "auto",
-            },
-            margin_r=56,
-        )
+        """Draw the images per second, and the shares of processor and memory that the training takes."""
+        rows = self.runs[0].metrics
+        newest = next((row for row in reversed(rows) if _is_number(row.get("memory_bytes"))), {})
+        memory, gpu = newest.get("memory_bytes"), newest.get("gpu_memory_bytes")
+        told = ["CPU " + (NO_VALUE if memory is None else f"{newest.get('cpu_percent', 0):.0f} %")]
+        told.append(f"memory {NO_VALUE if memory is None else format_bytes(memory)}")
+        told += [] if gpu is None else [f"GPU memory {format_bytes(gpu)}"]
+        figure = self.new("Speed and machine", f"images per second · {' · '.join(told)}")
         for curves in self.runs:
-            rows = [row for row in curves.metrics if row.get("split") == "train"]
-            rows = [rows[index] for index in thin(len(rows), MOST_POINTS)]
-            for key, name in (("images_per_s", "images/s"), ("lr", "learning rate")):
-                known = [row for row in rows if _is_number(row.get(key))]
-                if known and (key != "lr" or curves is self.runs[0]):
-                    xs = self.places(curves, [row["step"] for row in known])
-                    values = np.array([row[key] for row in known])
-                    self.line(figure, curves, key, xs, values, name, axis="y2" if key == "lr" else "y")
-        figure.update_traces(line={"color": OKABE_ITO[4], "dash": "dot"}, selector={"yaxis": "y2"})
+            self.numbers(figure, curves, "images_per_s", "images/s")
+        names = {"cpu_percent": "CPU %", "memory_percent": "memory %", "gpu_memory_percent": "GPU memory %"}
+        if memory is not None:
+            self.right_axis(figure, ticksuffix=" %")
+            for key, name in names.items():
+                self.numbers(figure, self.runs[0], key, name, axis="y2")
         figure.update_yaxes(rangemode="tozero")
         return figure
+
+    def right_axis(self, figure: go.Figure, **options: Any) -> None:
+        """Give a figure a second vertical axis at the right."""
+        axis = {"overlaying": "y", "side": "right", "showgrid": False, "nticks": 4, "tickmode": "auto"}
+        figure.update_layout(yaxis2=axis | {"automargin": False, "tickfont": {"size": 11}, **options})
+
+    def numbers(self, figure: go.Figure, run: RunCurves, key: str, name: str, axis: str = "y") -> None:
+        """Add a curve of a number in the rows of the training split."""
+        known = [row for row in run.metrics if row.get("split") == "train" and _is_number(row.get(key))]
+        if not known:
+            return
+        known = [known[index] for index in thin(len(known), MOST_POINTS)]
+        xs = self.places(run, [row["step"] for row in known])
+        self.line(figure, run, key, xs, np.array([row[key] for row in known]), name, axis=axis)
+        if axis == "y2" and run is self.runs[0]:
+            figure.data[-1].line.update(_MACHINE.get(key, {"color": OKABE_ITO[4], "dash": "dot"}))
+
+
+_MACHINE = {
+    "memory_percent": {"color": OKABE_ITO[2], "dash": "dash"},
+    "gpu_memory_percent": {"color": OKABE_ITO[3], "dash": "dashdot"},
+}
 
 
 def _no_moves(info: RunInfo, moves: StartMoves) -> str:

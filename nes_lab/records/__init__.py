@@ -16,6 +16,7 @@
 ``fit_report``: how closely each fitted epitome reproduces the weight that it replaces.
 ``training_report``: the metrics of every epoch of a training, and which weights were the best.
 ``result_notes``: say when the numbers of a finished training mean little.
+``network_forms``: say what the dense, trained, fused and tuned forms of a network differ in.
 ``tune_report``: the fastest execution plan (way to compute the layer) of each layer, and how it was measured.
 ``sensitivity_report``: how much the loss or the fitting error grows when a single layer's epitome shrinks.
 ``preprocessing``: how images become the inputs of a network.

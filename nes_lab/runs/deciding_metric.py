@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["DecidingMetric", "deciding_metric"]
+__all__ = ["MACHINE", "DecidingMetric", "deciding_metric"]
 
-_OTHER = ("step", "epoch", "split", "loss", "lr", "images_per_s", "attempt", "time")
+MACHINE = ("cpu_percent", "memory_bytes", "memory_percent", "gpu_memory_bytes", "gpu_memory_percent")
+"""Keys of the rows of metrics that say what the training takes of its machine."""
+_OTHER = ("step", "epoch", "split", "loss", "lr", "images_per_s", "attempt", "time", *MACHINE)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ __all__ = [
     "RunTable",
     "config_difference",
     "dense_reference",
+    "epitome_reference",
     "group_rows",
     "pareto",
     "run_table",
@@ -248,6 +249,29 @@ def dense_reference(info: RunInfo, infos: Iterable[RunInfo]) -> RunInfo | None:
         if same and (best is None or top1 > best[0]):
             best = (top1, other)
     return None if best is None else best[1]
+
+
+def epitome_reference(info: RunInfo, infos: Iterable[RunInfo]) -> RunInfo | None:
+    """Return the finished compressed run to look at beside a dense one: of the same data and backbone, of the same group if there is one.
+
+    Examples:
+        >>> small = RunInfo("a", config={"compression": {"madds": "60%"}}, state="finished")
+        >>> epitome_reference(RunInfo("dense"), [small]).id
+        'a'
+        >>> epitome_reference(small, [small]) is None
+        True
+    """
+    if info.config.get("compression") is not None:
+        return None
+    mine = _row(info)
+    fitting = [
+        other
+        for other in infos
+        if other.config.get("compression")
+        and other.state == "finished"
+        and all(mine[name] == _row(other)[name] for name in ("dataset", "backbone"))
+    ]
+    return min(fitting, key=lambda other: other.group != info.group, default=None)
 
 
 def _extension(info: RunInfo) -> dict[str, str]:

@@ -32,7 +32,8 @@ __all__ = [
 
 RESERVED = ("step", "epoch", "split", "loss", "lr", "images_per_s", "attempt", "time", "seconds", "seed", "device", "threads",
             "params", "learner_params", "madds", "dense_params", "dense_madds", "latency_ms", "latency_p90_ms", "epochs",
-            "precision", "processes", "torch", "val_loss", "stored_bytes")  # fmt: skip
+            "precision", "processes", "torch", "val_loss", "stored_bytes", "cpu_percent", "memory_bytes", "memory_percent",
+            "gpu_memory_bytes", "gpu_memory_percent")  # fmt: skip
 """Keys of the rows of metrics and of the summary of a run, which no metric may have as its name."""
 
 

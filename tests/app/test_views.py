@@ -13,6 +13,8 @@ import yaml
 from streamlit.testing.v1 import AppTest
 
 from nes_lab.config import load_config
+from nes_lab.experiment.kept_answers import keep_answer
+from nes_lab.experiment.open_runs import open_run
 from nes_lab.records.backbone_list import BackboneFacts
 from nes_lab.records.dataset_facts import DATASET_FACTS
 from nes_lab.runs.launcher import cancel
@@ -600,7 +602,7 @@ def test_run_draws_four_panels_over_the_axis_in_the_address(store):
     write_run(store, label="dense one", group="g", routing=None, top1=90.0)
     at = open_page("run", run=run_id)
     names = [figure["layout"]["title"]["text"] for figure in figures(at)]
-    assert names == ["Loss", "Top-1", "How far starts have moved", "Speed", "blocks.0"]
+    assert names == ["Loss", "Top-1", "How far starts have moved", "Speed and machine", "blocks.0"]
     assert "dense 90.00 %" in [trace["name"] for trace in figures(at)[1]["data"]]
     at.button_group(key="across").set_value("epoch").run()
     at.toggle(key="log").set_value(True).run()
@@ -660,3 +662,99 @@ def test_run_explains_an_export_that_did_not_work(store, monkeypatch, error):
 def test_run_has_nothing_to_export_before_the_end(store):
     at = open_page("run", run=store.create({}, label="waiting"), view="Network")
     assert "when the run has finished" in words(at)
+
+
+FOUND_FORMS = {
+    "forms": [
+        {"form": name, "params": 100, "madds": 10, "stored_bytes": 400, "median_ms": time, "p90_ms": 1.1 * time}
+        for name, time in (("as trained", 2.0), ("fused", 1.0))
+    ],
+    **{"device": "cpu", "threads": 1, "dtype": "float32", "batch": 1, "repeats": 60, "weights": "weights", "notes": []},
+}
+
+
+def answering(monkeypatch, store, run_id, name, answer):
+    """Let the worker keep an answer in the run's folder, and return the list of its questions."""
+    asked = []
+
+    def ask(self, question, arguments, **options):
+        assert (self.kind, question) == ("jobs", name)
+        asked.append(arguments)
+        return keep_answer(open_run(run_id, root=store.root), name, answer)
+
+    monkeypatch.setattr(Worker, "ask", ask)
+    return asked
+
+
+def test_run_compares_the_forms_of_its_network_and_keeps_the_table(store, monkeypatch):
+    run_id = write_run(store)
+    asked = answering(monkeypatch, store, run_id, "forms", FOUND_FORMS)
+    at = open_page("run", run=run_id, view="Network")
+    at.number_input(key="forms.batch").set_value(4).run()
+    click(at, "Fuse, tune and measure")
+    assert asked[0] == {"root": str(store.root), "run": run_id, "which": "last", "batch": 4, "seconds": 20.0}
+    assert list(at.dataframe[0].value["share"]) == ["100%", "50%"] and "Measured on cpu, 1 thread" in words(at)
+    assert "The fastest form is “Fused”" in words(
+        open_page("run", run=run_id, view="Network")
+    )  # the run's folder has it
+
+
+def test_run_shows_predictions_confusion_and_mistakes(store, monkeypatch):
+    run_id = write_run(store)
+    row = {"index": 3, "label": 0, "predicted": 1, "probability": 0.9, "loss": 2.3}
+    classes = [{"name": name, "precision": 0.5, "recall": 0.5, "f1": 0.5, "examples": 4} for name in ("<b>a</b>", "b")]
+    pairs = [{"label": 0, "predicted": 1, "count": 2}]
+    about = {"accuracy": 75.0, "total": 8, "device": "cpu", "weights": "weights of step 60", "pairs": pairs}
+    found = {"examples": [row], "worst": [row], "classes": classes, "confusion": [[2, 2], [0, 4]], **about}
+    asked = answering(monkeypatch, store, run_id, "predictions", found)
+    at = open_page("run", run=run_id, view="Predictions")
+    assert not figures(at) and "Press the button" in words(at)
+    click(at, "Predict the validation data")
+    assert asked[0]["which"] == "last" and "75.00 %" in words(at) and "neither images nor sounds" in words(at)
+    titles = [figure["layout"]["title"]["text"] for figure in figures(at)]
+    assert titles == ["Validation examples", "Worst mistakes", "Confusion"]
+    assert at.dataframe[0].value["predicted"][0] == "b"
+
+
+def test_run_says_that_predictions_need_data_that_was_given_in_memory(store):
+    run_id = store.create({}, given={"data": "pairs of tensors"})
+    with RunWriter(store, run_id) as writer:
+        writer.status("finished", step=1, total=1)
+    at = open_page("run", run=run_id, view="Predictions")
+    assert "given as an object in Python" in words(at) and not at.error
+
+
+def test_run_deletes_a_failed_run_into_the_bin(store):
+    run_id = write_run(store, state="failed", label="gone")
+    at = open_page("run", run=run_id)
+    click(at, "Move into the bin")
+    assert store.list() == [] and at.title[0].value == "Runs" and not at.error
+
+
+def test_a_dense_run_shows_its_learning_rate_and_leads_to_a_compressed_run(store):
+    small = write_run(store, label="small", routing="free")
+    at = open_page("run", run=write_run(store, label="dense", routing=None))
+    assert [figure["layout"]["title"]["text"] for figure in figures(at)][2] == "Learning rate"
+    links = [item.proto for item in at.get("page_link")]
+    assert any("See it compressed: small" in plain(link.label) and small in link.query_string for link in links)
+    assert not any("explorer" in link.label for link in links)
+
+
+@pytest.mark.parametrize("view", ["Training", "Network", "Predictions", "Plan", "Settings"])
+@pytest.mark.parametrize("state", ["queued", "cancelled", "failed", "lost", "finished", "corrupt"])
+def test_every_view_of_a_run_can_be_shown_in_every_state(store, state, view):
+    left = "failed" if state in ("corrupt", "lost") else state
+    run_id = store.create({}) if state == "queued" else write_run(store, state=left)
+    if state == "lost":  # the process that trained it is gone
+        path = store.path(run_id) / "status.json"
+        gone = {"state": "running", "pid": 2**22 + 1, "heartbeat": 0}
+        path.write_text(json.dumps(json.loads(path.read_text()) | gone))
+        assert store.get(run_id).state == "lost"
+    if state == "corrupt":
+        for name in ("plan.json", "metrics.jsonl", "events.jsonl", "summary.json"):
+            (store.path(run_id) / name).write_bytes(b"{\xff")
+        (store.path(run_id) / "exports").mkdir()
+        (store.path(run_id) / "exports" / "predictions.json").write_bytes(b"{")
+    at = open_page("run", run=run_id, view=view)
+    assert "could not be shown" not in words(at) and "Traceback" not in words(at)
+    assert any(item.proto.label == "Settings (YAML)" for item in at.get("download_button"))

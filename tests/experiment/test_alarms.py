@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from nes_lab.experiment.alarms import run_alarms
+from nes_lab.experiment.alarms import healthy_signs, run_alarms
 from nes_lab.figures.start_moves import StartMoves
 from nes_lab.runs.info import RunInfo
 
@@ -52,7 +52,7 @@ def test_one_validation_is_too_few_to_speak_of_guessing():
 @pytest.mark.parametrize(
     ("losses", "words"),
     [
-        ([2.0] * 9, "There is no progress: the training loss was 2 at first and is 2 now."),
+        ([2.0] * 9, "There is no progress: the training loss was 2 at first and is 2 now. Try another"),
         ([2.0] * 8, ""),
         ([2.0] * 8 + [1.9], ""),
         ([0.0] * 9, ""),
@@ -60,14 +60,42 @@ def test_one_validation_is_too_few_to_speak_of_guessing():
     ],
 )
 def test_a_loss_that_does_not_fall_is_reported(losses, words):
-    assert alarms(rows(losses=losses)) == ((words,) if words else ())
+    told = alarms(rows(losses=losses))
+    assert len(told) == bool(words) and all(text.startswith(words) for text in told)
 
 
 def test_starts_that_stand_still_are_reported_where_they_can_move():
     moves = StartMoves(starts=612, dead=11, collapsed=3, can_move=True)
-    assert alarms(moves=moves) == (
-        "11 of 612 starts have not moved since the first step.",
-        "3 of 612 starts have come close to others.",
-    )
+    dead, collapsed = alarms(moves=moves)
+    assert dead.startswith("11 of 612 starts have not moved since the first step. A larger step size")
+    assert collapsed.startswith("3 of 612 starts have come close to others") and "A smaller step size" in collapsed
     assert alarms(moves=StartMoves(starts=612, dead=612, can_move=False)) == ()
     assert run_alarms(RunInfo("a", state="running", step=1, total=100), rows(), EVENTS, moves) == ()  # too early
+
+
+def room(monkeypatch, free):
+    monkeypatch.setattr("nes_lab.experiment.alarms.shutil.disk_usage", lambda folder: type("Usage", (), {"free": free}))
+
+
+def test_a_disk_without_room_for_the_next_checkpoints_is_an_alarm(monkeypatch, tmp_path):
+    events = [*EVENTS, {"kind": "checkpoint", "bytes": 50_000_000}]
+    running = RunInfo("a", state="running", step=50, total=100)
+    room(monkeypatch, 99_000_000)
+    (told,) = run_alarms(running, rows(), events, folder=tmp_path)
+    assert "99.0 MB are free, and the next checkpoints need 100.0 MB" in told
+    assert run_alarms(RunInfo("a", state="finished"), rows(), events, folder=tmp_path) == ()  # it writes no more
+    room(monkeypatch, 100_000_000)
+    assert run_alarms(running, rows(), events, folder=tmp_path) == ()
+    assert "disk: 100.0 MB free, needs 100.0 MB" in healthy_signs(running, rows(), events, tmp_path)
+
+
+def test_a_run_that_failed_for_want_of_room_says_what_to_do():
+    failed = RunInfo("a", state="failed", reason="a.json cannot be written: No space left on device; free some space")
+    assert "The disk is full. Free some space, then resume" in run_alarms(failed, [])[1]
+
+
+def test_healthy_signs_need_finite_losses_and_more_than_guessing():
+    running = RunInfo("a", state="running")
+    assert healthy_signs(running, rows(), EVENTS) == ("every loss is finite", "better than guessing (10 %)")
+    assert healthy_signs(running, rows(top1=(10.4,)), EVENTS) == ("every loss is finite",)
+    assert healthy_signs(running, [{"split": "train", "loss": math.nan}], EVENTS) == healthy_signs(running, []) == ()

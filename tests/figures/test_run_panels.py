@@ -80,7 +80,8 @@ def test_start_moves_measure_from_the_first_snapshot():
     assert found.moves[0] == (0, 0.0, 0.0)
     assert found.moves[1] == (9, pytest.approx(np.median(away)), pytest.approx(away.max()))
     figure = run_panels(make_curves(moves=found))["starts"]
-    assert [item["name"] for item in figure.to_dict()["data"]] == ["median", "largest"]
+    assert [item["name"] for item in figure.to_dict()["data"]] == ["median", "largest", "learning rate"]
+    assert trace(figure, "learning rate").yaxis == "y2"
 
 
 def test_start_moves_take_the_shorter_way_around_a_circular_epitome():
@@ -95,8 +96,30 @@ def test_start_moves_take_the_shorter_way_around_a_circular_epitome():
     ("config", "routing", "words"),
     [({}, None, "dense"), (CONFIG, "tiled", "fixes the starts"), (CONFIG, None, "No snapshot")],
 )
-def test_the_panel_of_starts_says_why_it_is_empty(config, routing, words):
+def test_without_moves_the_panel_has_the_learning_rate_and_says_why(config, routing, words):
     history = [(0, {"fc": make_snapshot(routing=routing)})] if routing else []
     curves = dataclasses.replace(make_curves(), info=RunInfo("a", config=config), moves=start_moves(history))
     figure = run_panels(curves)["starts"]
-    assert not figure.data and words in figure.layout.title.subtitle.text
+    assert words in figure.layout.title.subtitle.text
+    (only,) = figure.data
+    assert (only.name, only.yaxis, only.y[0]) == ("learning rate", "y", pytest.approx(0.1))
+
+
+def test_the_panel_of_speed_shows_the_machine_if_the_run_recorded_it():
+    curves, machine = make_curves(), {"cpu_percent": 40.0, "memory_bytes": 2_000_000_000, "memory_percent": 12.5}
+    old = run_panels(curves)["speed"]
+    assert "CPU – · memory –" in old.layout.title.subtitle.text and [item.name for item in old.data] == ["images/s"]
+    rows = [row | (machine if row["split"] == "train" else {}) for row in curves.metrics]
+    new = run_panels(dataclasses.replace(curves, metrics=rows))["speed"]
+    assert "CPU 40 % · memory 2.0 GB" in new.layout.title.subtitle.text
+    assert trace(new, "memory %").y[-1] == 12.5 and trace(new, "memory %").yaxis == "y2"
+    gpu = [row | machine | {"gpu_memory_bytes": 10**9, "gpu_memory_percent": 5.0} for row in curves.metrics]
+    assert (
+        "GPU memory 1.0 GB" in run_panels(dataclasses.replace(curves, metrics=gpu))["speed"].layout.title.subtitle.text
+    )
+
+
+def test_the_axes_of_the_panels_stand_below_each_other():
+    figures = run_panels(make_curves()).values()
+    margins = {(figure.layout.margin.l, figure.layout.margin.r) for figure in figures}
+    assert len(margins) == 1 and not any(figure.layout.yaxis.automargin for figure in figures)
