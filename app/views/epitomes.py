@@ -26,7 +26,8 @@ HELP = {
     "Patches": "Each outline is the part of the epitome that one patch (block of the weight) is read from. It may begin between two cells.",
     "Routing map": "The place in the epitome where each patch begins (its start), at the first step and at the step shown.",
     "Coverage": "How many numbers of the weight read each cell of the epitome. A kernel position counts once.",
-    "Trajectories": "Each line is one start during training: its place in the epitome, and below how far it has moved.",
+    "Trajectories": "Each line is one start during training: its place in the epitome, and below how far it has moved. "
+    "Close means within half a cell of another start.",
 }
 CHOSEN = ("step", "color", "kernel", "pin", "cell")
 MOST_OTHERS = 2

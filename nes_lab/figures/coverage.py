@@ -81,9 +81,9 @@ def coverage(layer: Layer) -> go.Figure:
         new_figure(
             f"How often each cell of the epitome of layer {snapshot.name} is read: {note}.",
             title={"text": f"Coverage of {plain(snapshot.name)}", "subtitle": {"text": note}},
-            height=680,
+            height=696,
             showlegend=False,
-            margin_t=84,
+            margin_t=100,
         ).layout
     )
     _add_map(figure, reads)

@@ -5,6 +5,7 @@ Tests: tests/figures/test_pictures.py
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from nes_lab.figures.grids import LIMIT, shrink, symmetric_limit
 from nes_lab.figures.inputs import Layer, snapshot_of
 from nes_lab.figures.theme import DIVERGING, heat_colorbar, new_figure, plain, series_style
 from nes_lab.figures.windows import start_grid
+from nes_lab.text import shorten_name
 
 if TYPE_CHECKING:
     from nes_lab.geometry.layer_snapshot import LayerSnapshot
@@ -54,7 +56,7 @@ def patches_on_epitome(layer: Layer) -> go.Figure:
     note += "<br>color: output patch" + (f" ({len(chosen)} of {rows} drawn)" if len(chosen) < rows else "")
     figure = new_figure(
         f"Outlines of the {rows * columns} windows that layer {snapshot.name} reads, on its epitome.",
-        title={"text": f"Patches on the epitome of {plain(snapshot.name)}", "subtitle": {"text": note}},
+        title={"text": f"Patches of {plain(shorten_name(snapshot.name))}", "subtitle": {"text": note}},
         height=520,
         margin_t=88,
         legend={"title": {"text": "output patch"}},
@@ -96,7 +98,7 @@ def _add_background(figure: go.Figure, snapshot: LayerSnapshot) -> None:
         zmid=0,
         opacity=0.45,
         colorscale=DIVERGING,
-        colorbar=heat_colorbar("mean value" if snapshot.weight_shape[2:] else "value"),
+        colorbar=heat_colorbar("mean value" if math.prod(snapshot.weight_shape[2:]) > 1 else "value"),
         hoverinfo="skip",
     )
 

@@ -68,8 +68,8 @@ def _routing_map(snapshot: LayerSnapshot, initial: LayerSnapshot | None) -> go.F
             vertical_spacing=0.32 / len(axes),
         )
     )
-    figure.update_layout(new_figure(alt, title=title, height=176 + 280 * len(axes)).layout)
-    figure.update_layout(margin_t=150)
+    figure.update_layout(new_figure(alt, title=title, height=190 + 280 * len(axes)).layout)
+    figure.update_layout(margin_t=164)
     for row, axis in enumerate(axes):
         grids = [np.asarray(start_grid(side, axis)) for side in sides]
         low, high = min(grid.min() for grid in grids), max(grid.max() for grid in grids)
@@ -87,7 +87,8 @@ def _titles(snapshot: LayerSnapshot, initial: LayerSnapshot | None, axes: list[i
             titles.append(f"starts along {names[axis]}")
             continue
         moved = float(np.abs(start_grid(snapshot, axis) - start_grid(initial, axis)).max())
-        titles += [f"{names[axis]},<br>first step", f"this step: moved<br>≤ {moved:.2g} cells"]
+        first = names[axis].replace(" ", "<br>")  # a narrow page has room for a word
+        titles += [f"{first},<br>first step", f"this step:<br>moved up to<br>{moved:.2g} cells"]
     return titles
 
 

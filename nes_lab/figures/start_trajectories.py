@@ -19,6 +19,7 @@ from nes_lab.figures.grids import axis_names, thin
 from nes_lab.figures.inputs import History, history_of
 from nes_lab.figures.theme import OKABE_ITO, new_figure, plain
 from nes_lab.figures.windows import axes_with_starts
+from nes_lab.text import shorten_name
 
 if TYPE_CHECKING:
     from nes_lab.geometry.layer_snapshot import LayerSnapshot
@@ -99,7 +100,7 @@ def start_trajectories(history: History, layer: str | None = None) -> go.Figure:
         >>> layer = nes_lab.EpitomeLinear(16, 32, epitome_shape=(16, 8), patch_channels=(8, 4), routing="free")
         >>> figure = nes_lab.figures.start_trajectories([(0, layer.snapshot("fc")), (10, layer.snapshot("fc"))])
         >>> figure.layout.title.text
-        'Starts of fc over training'
+        'Starts of fc'
     """
     pairs = history_of(history, layer)
     if not pairs:
@@ -112,7 +113,7 @@ def _trajectories(history: Sequence[tuple[int, LayerSnapshot]]) -> go.Figure:
     kept = [history[index] for index in thin(len(history), _MOST_STEPS)]
     axes = axes_with_starts(layer)
     alt = f"Starts of layer {layer.name} over {len(history)} snapshots of training."
-    title = {"text": f"Starts of {plain(layer.name)} over training"}
+    title = {"text": f"Starts of {plain(shorten_name(layer.name))}"}
     if not axes:
         figure = new_figure(alt, title=title, height=240)
         figure.add_annotation(
@@ -155,9 +156,9 @@ def _summary(name: str, paths: np.ndarray) -> tuple[str, str]:
     since, later = int((near[0] & near[1]).sum()), int((~near[0] & near[1]).sum())
     still = int(dead_starts(paths).sum())
     furthest = float(np.abs(paths - paths[:1]).max())
-    moved = f"none moved by more than {furthest:.2g} cells" if still < paths.shape[1] else "none moved"
-    crowd = f"{since} within half a cell of another since the start, {later} later"
-    return f"{name}: {paths.shape[1]} starts", f"{name}: moves; {moved};<br>{still} never moved; {crowd}"
+    moved = f"none over {furthest:.2g} cells, {still} never moved" if still < paths.shape[1] else "none moved"
+    crowd = f"{since} close since the start, {later} later"
+    return f"{name}: {paths.shape[1]} starts", f"{name}: moves<br>{moved}<br>{crowd}"
 
 
 def _has_neighbor(row: np.ndarray) -> np.ndarray:

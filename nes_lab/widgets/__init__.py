@@ -1,11 +1,13 @@
 """Show interactive widgets in notebooks.
 
 - ``start_explorer``: move a slider along an epitome, and see the patch that begins there and its gradient.
+- ``epitome_explorer``: point at a layer's weight, and see where in the epitome it is read.
 """
 
 from nes_lab.packages import needed_for
 
 with needed_for("showing widgets"):
+    from nes_lab.widgets.epitome_explorer import EpitomeExplorer
     from nes_lab.widgets.start_explorer import StartExplorer, read_patch
 
-__all__ = ["StartExplorer", "read_patch"]
+__all__ = ["EpitomeExplorer", "StartExplorer", "read_patch"]

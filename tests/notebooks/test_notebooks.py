@@ -90,7 +90,7 @@ def test_notebook_by_hand_draws_its_figures(by_hand):
         "A start learned by gradient descent",
         "A start learned by gradient descent",
         "Epitome of conv",
-        "Patches on the epitome of conv",
+        "Patches of conv",
         "Routing map of conv",
         "Coverage of conv",
     ]
