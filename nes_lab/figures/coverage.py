@@ -11,7 +11,8 @@ from plotly.subplots import make_subplots
 
 from nes_lab.figures.grids import shrink
 from nes_lab.figures.inputs import Layer, snapshot_of
-from nes_lab.figures.theme import COUNTS, OKABE_ITO, heat_colorbar, new_figure, plain
+from nes_lab.figures.theme import COUNTS, OKABE_ITO, heat_colorbar, new_figure, plain, title_at_top
+from nes_lab.text import shorten_name
 
 __all__ = ["coverage", "gini"]
 
@@ -79,8 +80,8 @@ def coverage(layer: Layer) -> go.Figure:
     )
     figure.update_layout(
         new_figure(
-            f"How often each cell of the epitome of layer {snapshot.name} is read: {note}.",
-            title={"text": f"Coverage of {plain(snapshot.name)}", "subtitle": {"text": note}},
+            f"How often each cell of the epitome of layer {snapshot.name} is read: {note.replace('<br>', ' ')}.",
+            title=title_at_top(f"Coverage of {plain(shorten_name(snapshot.name))}", note),
             height=696,
             showlegend=False,
             margin_t=100,

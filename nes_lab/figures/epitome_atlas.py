@@ -13,8 +13,8 @@ import plotly.graph_objects as go
 from nes_lab.errors import OptionError, check_choice
 from nes_lab.figures.grids import LIMIT, Pages, kernel_slices, shrink, symmetric_limit
 from nes_lab.figures.inputs import Layer, snapshot_of
-from nes_lab.figures.theme import DIVERGING, heat_colorbar, new_figure, plain
-from nes_lab.text import format_shape
+from nes_lab.figures.theme import DIVERGING, heat_colorbar, new_figure, plain, title_at_top
+from nes_lab.text import format_shape, shorten_name
 
 if TYPE_CHECKING:
     from nes_lab.geometry.layer_snapshot import LayerSnapshot
@@ -66,12 +66,13 @@ def epitome_atlas(
     tiles = [[shrink(tile, budget)[0] for tile in row] for row in pages.slices]
     small_reads, block = shrink(reads, budget)
     noun = "value" if mode == "value" else "change since the first step"
-    title = f"Epitome of {plain(snapshot.name)}"
+    title = f"Epitome of {plain(shorten_name(snapshot.name))}"
     shape = format_shape(snapshot.epitome_shape)
     note = f"{shape} cells, {noun}" + _block_note(block)
     figure = new_figure(
         f"Heatmap of the epitome of layer {snapshot.name}: {shape} cells, {noun}, colors around zero.",
-        title={"text": title, "subtitle": {"text": note}},
+        title=title_at_top(title, note),
+        margin_t=78,
         height=520,
     )
     canvas, custom = _canvas(tiles, small_reads, block)

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from nes_lab.figures.grids import LIMIT, shrink, symmetric_limit
 from nes_lab.figures.inputs import Layer, snapshot_of
-from nes_lab.figures.theme import DIVERGING, heat_colorbar, new_figure, plain, series_style
+from nes_lab.figures.theme import DIVERGING, heat_colorbar, new_figure, plain, series_style, title_at_top
 from nes_lab.figures.windows import start_grid
 from nes_lab.text import shorten_name
 
@@ -56,7 +56,7 @@ def patches_on_epitome(layer: Layer) -> go.Figure:
     note += "<br>color: output patch" + (f" ({len(chosen)} of {rows} drawn)" if len(chosen) < rows else "")
     figure = new_figure(
         f"Outlines of the {rows * columns} windows that layer {snapshot.name} reads, on its epitome.",
-        title={"text": f"Patches of {plain(shorten_name(snapshot.name))}", "subtitle": {"text": note}},
+        title=title_at_top(f"Patches of {plain(shorten_name(snapshot.name))}", note),
         height=520,
         margin_t=88,
         legend={"title": {"text": "output patch"}},

@@ -13,8 +13,9 @@ from plotly.subplots import make_subplots
 
 from nes_lab.figures.grids import axis_names, shrink
 from nes_lab.figures.inputs import Layer, snapshot_of
-from nes_lab.figures.theme import COUNTS, heat_colorbar, new_figure, plain
+from nes_lab.figures.theme import COUNTS, heat_colorbar, new_figure, plain, title_at_top
 from nes_lab.figures.windows import axes_with_starts, start_grid
+from nes_lab.text import shorten_name
 
 if TYPE_CHECKING:
     from nes_lab.geometry.layer_snapshot import LayerSnapshot
@@ -49,13 +50,11 @@ def routing_map(layer: Layer, initial: Layer | None = None) -> go.Figure:
 
 def _routing_map(snapshot: LayerSnapshot, initial: LayerSnapshot | None) -> go.Figure:
     axes = axes_with_starts(snapshot)
-    alt = f"Starting indices of layer {snapshot.name}: one heatmap per sampled axis, " + (
+    alt = f"Starts of layer {snapshot.name}: one heatmap per sampled axis, " + (
         "before training and at the step shown." if initial is not None else "at the step shown."
     )
-    title = {
-        "text": f"Routing map of {plain(snapshot.name)}",
-        "subtitle": {"text": f"routing: {snapshot.routing}; color: where a patch<br>begins in the epitome, in cells"},
-    }
+    note = f"routing: {snapshot.routing}; color: where a patch<br>begins in the epitome, in cells"
+    title = title_at_top(f"Routing map of {plain(shorten_name(snapshot.name))}", note)
     if not axes:
         return _nothing_sampled(new_figure(alt, title=title, height=240))
     sides = [initial, snapshot] if initial is not None else [snapshot]
@@ -68,8 +67,8 @@ def _routing_map(snapshot: LayerSnapshot, initial: LayerSnapshot | None) -> go.F
             vertical_spacing=0.32 / len(axes),
         )
     )
-    figure.update_layout(new_figure(alt, title=title, height=190 + 280 * len(axes)).layout)
-    figure.update_layout(margin_t=164)
+    figure.update_layout(new_figure(alt, title=title, height=176 + 280 * len(axes)).layout)
+    figure.update_layout(margin_t=136)
     for row, axis in enumerate(axes):
         grids = [np.asarray(start_grid(side, axis)) for side in sides]
         low, high = min(grid.min() for grid in grids), max(grid.max() for grid in grids)
@@ -139,7 +138,7 @@ def _ticks(count: int) -> dict[str, Any]:
 
 def _nothing_sampled(figure: go.Figure) -> go.Figure:
     figure.add_annotation(
-        text="The epitome is as large as the weight on every axis,<br>so this layer has no starting indices.",
+        text="The epitome is as large as the weight on every axis,<br>so this layer has no starts.",
         showarrow=False,
         x=0.5,
         y=0.5,

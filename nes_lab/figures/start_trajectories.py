@@ -17,7 +17,7 @@ from plotly.subplots import make_subplots
 from nes_lab.errors import OptionError
 from nes_lab.figures.grids import axis_names, thin
 from nes_lab.figures.inputs import History, history_of
-from nes_lab.figures.theme import OKABE_ITO, new_figure, plain
+from nes_lab.figures.theme import OKABE_ITO, new_figure, plain, title_at_top
 from nes_lab.figures.windows import axes_with_starts
 from nes_lab.text import shorten_name
 
@@ -113,7 +113,7 @@ def _trajectories(history: Sequence[tuple[int, LayerSnapshot]]) -> go.Figure:
     kept = [history[index] for index in thin(len(history), _MOST_STEPS)]
     axes = axes_with_starts(layer)
     alt = f"Starts of layer {layer.name} over {len(history)} snapshots of training."
-    title = {"text": f"Starts of {plain(shorten_name(layer.name))}"}
+    title = title_at_top(f"Starts of {plain(shorten_name(layer.name))}")
     if not axes:
         figure = new_figure(alt, title=title, height=240)
         figure.add_annotation(
@@ -139,7 +139,7 @@ def _trajectories(history: Sequence[tuple[int, LayerSnapshot]]) -> go.Figure:
         )
     )
     figure.update_layout(new_figure(alt, title=title, height=150 + 360 * len(axes)).layout)
-    figure.update_layout(legend_y=-0.09 if len(axes) > 1 else -0.17, margin_t=84)
+    figure.update_layout(legend_y=-0.09 if len(axes) > 1 else -0.17, margin_t=66)
     steps = np.array([step for step, _ in kept])
     for place, axis in enumerate(axes):
         _add_lines(figure, steps, paths[axis], 2 * place + 1, moves=False)

@@ -39,6 +39,7 @@ __all__ = [
     "plain",
     "plot_js",
     "series_style",
+    "title_at_top",
 ]
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
@@ -203,6 +204,17 @@ def apply_theme(figure: go.Figure, dark: bool, see_through: bool = False) -> go.
 def figure_json(figure: go.Figure) -> dict[str, Any]:
     """Return a plotly figure as a plain dict with ``data`` and ``layout``, for plotly.js in a browser."""
     return json.loads(pio.to_json(figure, validate=False) or "{}")
+
+
+def title_at_top(text: str, note: str = "") -> dict[str, Any]:
+    """Return the plotly options of a title at the upper edge of a figure, so that the space below it does not depend on its margin.
+
+    Args:
+        text: The title.
+        note: Further lines in smaller letters, with ``<br>`` between them; may be empty.
+    """
+    place = {"y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 14, "l": 12}}
+    return {"text": text, **place, **({"subtitle": {"text": note}} if note else {})}
 
 
 def heat_colorbar(title: str, **options: Any) -> dict[str, Any]:

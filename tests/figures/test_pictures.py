@@ -170,7 +170,7 @@ def test_routing_map_shows_a_tiny_move_as_tiny():
 def test_routing_map_says_that_a_layer_has_no_starts():
     layer = make_snapshot()
     figure = routing_map(type(layer)(**{**layer.__dict__, "starts": (None, None, None, None)}))
-    assert "no starting indices" in figure.layout.annotations[0].text
+    assert "has no starts" in figure.layout.annotations[0].text
 
 
 def test_start_trajectories_marks_dead_starts():
