@@ -20,6 +20,7 @@ STYLE = """<style>
 .stMainBlockContainer { padding: 2.6rem 2rem 3rem; max-width: 1720px; }
 @media (max-width: 640px) { .stMainBlockContainer { padding: 2.6rem 0.8rem 2rem; } }
 .st-key-launch-card { position: sticky; top: 3.6rem; background: var(--st-background-color, inherit); }
+.st-key-sidebar-run a *, .st-key-sidebar-queue a * { white-space: normal; overflow: visible; overflow-wrap: anywhere; }
 .stColumn:has(.st-key-launch-card) > div { height: 100%; }
 </style>"""
 

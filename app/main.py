@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Thread
 
 import streamlit as st
 from starlette.middleware import Middleware
@@ -20,6 +21,7 @@ _ROOT = str(Path(__file__).resolve().parents[1])
 if _ROOT not in sys.path:  # streamlit puts app/ on the path, not the folder that holds it
     sys.path.insert(0, _ROOT)
 
+from app.components.tables import load_tables  # noqa: E402
 from app.static_files import FOLDER, serve_file  # noqa: E402
 from app.workers import start_workers, stop_workers  # noqa: E402
 
@@ -27,6 +29,7 @@ from app.workers import start_workers, stop_workers  # noqa: E402
 @asynccontextmanager
 async def workers(server: App) -> AsyncIterator[None]:
     """Start the workers with the server, and end them with it."""
+    Thread(target=load_tables, daemon=True).start()
     start_workers()
     try:
         yield

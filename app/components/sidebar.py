@@ -1,28 +1,59 @@
-"""Show the current run in the sidebar of every page, with its state and progress."""
+"""Show the current run and the queue in the sidebar of every page."""
 
 import streamlit as st
 
-from app.cached import run_of, run_title
+from app.cached import run_of
 from app.components.errors import guarded, plain_text
 from app.remembered import current_run
 from nes_lab.errors import RunError
-from nes_lab.figures.progress import progress_text
+from nes_lab.figures.progress import brief_progress
+from nes_lab.runs.kept_curve import read_curve
+from nes_lab.runs.queue_order import waiting_ids, waiting_text
+from nes_lab.runs.run_progress import times_left
+from nes_lab.runs.store import RunStore
 
 __all__ = ["sidebar_run"]
 
 
 @guarded
 def sidebar_run() -> None:
-    """Draw the run that the user looked at last, with a link to its page. Draw nothing if there is none."""
+    """Draw the run that the user looked at last, with a link to its page, and the runs that wait. Draw nothing if there are none."""
     run_id = current_run()
-    if run_id is None:
-        return
+    if run_id is not None:
+        show_run(run_id)
+    show_queue()
+
+
+def show_run(run_id: str) -> None:
+    """Draw a run with its state, its progress, the time left and its accuracy."""
     try:
         run = run_of(run_id)
-        info = run.info
+        info, curve = run.info, read_curve(run.folder)
     except RunError:  # it was deleted
         return
-    st.caption("Current run")
-    st.page_link("views/run.py", label=plain_text(run_title(info)), query_params={"run": info.id})
-    if info.is_active:
-        st.progress(info.bar_progress, text=progress_text(info, run.metrics().rows, run.events()))
+    with st.container(border=True, gap="small", key="sidebar-run"):
+        st.caption("Current run")
+        title = plain_text(info.label or info.id)
+        st.page_link("views/run.py", label=f"**{title}**", query_params={"run": info.id})
+        if info.is_active:
+            st.progress(info.bar_progress)
+        left = times_left(run.store, [info]).get(info.id)
+        for line in brief_progress(info, curve, left):
+            st.caption(plain_text(line))
+
+
+def show_queue() -> None:
+    """Draw how many runs wait and which are next. Draw nothing if none waits."""
+    store = RunStore()
+    order = waiting_ids(store)
+    infos = []
+    for run_id in order[:3]:
+        try:
+            infos.append(store.read(run_id))
+        except RunError:  # it was deleted
+            continue
+    if not order:
+        return
+    with st.container(border=True, gap="small", key="sidebar-queue"):
+        st.caption("Queue")
+        st.page_link("views/runs.py", label=plain_text(waiting_text(infos, order)), query_params={"state": "queued"})

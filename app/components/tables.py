@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import streamlit as st
@@ -12,7 +13,7 @@ from nes_lab.records.table import Table
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import run_table
 
-__all__ = ["grid_column", "reasons_table", "results_table", "run_list", "shapes_table", "show"]
+__all__ = ["grid_column", "load_tables", "reasons_table", "results_table", "run_list", "shapes_table", "show"]
 
 _FORMATS = {"count": "localized", "share": "percent", "percent": "%.2f", "ms": "%.2f", "bytes": "bytes"}
 RESULTS = (
@@ -29,6 +30,12 @@ RESULTS = (
     "extended_from",
 )
 RESULTS += ("dataset", "backbone", "group", "state", "id")
+
+
+def load_tables() -> None:
+    """Load the packages with which Streamlit draws tables. It takes a second that the first visitor would wait otherwise."""
+    for name in ("pandas", "pyarrow"):
+        import_module(name)
 
 
 def run_list(runs: Sequence[RunInfo], key: str) -> str | None:

@@ -24,18 +24,17 @@ SOON, OFTEN = 1, 5
 def ask_filters(runs: Sequence[RunInfo]) -> list[RunInfo]:
     """Ask the user which runs to show, and return them."""
     values = filter_values(runs)
-    places = st.columns([2, 1, 1, 1, 1], vertical_alignment="bottom")
-    with places[0]:
+    chosen = {}
+    with st.container(horizontal=True, vertical_alignment="bottom"):  # two beside each other on a narrow screen
         words = st.text_input(
             "Search",
             placeholder="label, tag, note, group, network, data set, budget",
             **in_address("search"),
             icon=":material/search:",
+            width=360,
         )
-    chosen = {}
-    for place, (name, label) in zip(places[1:], FILTERS.items(), strict=True):
-        with place:
-            chosen[name] = st.multiselect(label, values[name], placeholder="any", **in_address(name))
+        for name, label in FILTERS.items():
+            chosen[name] = st.multiselect(label, values[name], placeholder="any", **in_address(name), width=165)
     return filter_runs(runs, chosen["state"], chosen["group"], chosen["routing"], words, chosen["tags"])
 
 

@@ -5,17 +5,19 @@ Tests: tests/figures/test_pictures.py
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from nes_lab.figures.grids import thin
-from nes_lab.figures.inputs import Rows, metrics_of
-from nes_lab.figures.theme import legend_below, new_figure, plain, series_style
+from nes_lab.figures.inputs import Rows
+from nes_lab.figures.theme import SeriesStyle, curve_styles, legend_below, new_figure, plain, series_style
 from nes_lab.runs.deciding_metric import deciding_metric
 from nes_lab.runs.handle import RunHandle
+from nes_lab.runs.kept_curve import read_curve
+from nes_lab.runs.query import run_table
 from nes_lab.text import shorten_middle
 
 __all__ = ["compare_runs"]
@@ -31,7 +33,8 @@ def compare_runs(runs: Iterable[RunHandle] | Mapping[str, Rows]) -> go.Figure:
         runs: The runs. Or a mapping from the name of each run to the rows of its metrics.
 
     Returns:
-        A figure of two panels. A run has the same color in both. A click on its name hides it.
+        A figure of two panels. Runs have the color of their method; those of one method differ in dash and marker. Rows of metrics
+        have a color each. A click on a name hides the run.
 
     Examples:
         >>> import nes_lab
@@ -39,7 +42,8 @@ def compare_runs(runs: Iterable[RunHandle] | Mapping[str, Rows]) -> go.Figure:
         >>> nes_lab.figures.compare_runs({"a": rows, "b": rows}).layout.title.text
         'Curves of 2 runs'
     """
-    rows_of = _rows_by_name(runs)
+    runs = runs if isinstance(runs, Mapping) else list(runs)
+    rows_of, styles = _rows_by_name(runs), _styles(runs)
     metrics = {name: deciding_metric(rows) for name, rows in rows_of.items()}
     titles = list(dict.fromkeys(metric.title for metric in metrics.values()))
     figure = go.Figure(make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.05))
@@ -47,9 +51,9 @@ def compare_runs(runs: Iterable[RunHandle] | Mapping[str, Rows]) -> go.Figure:
         f"Validation {' or '.join(titles) or 'accuracy'} and training loss of {len(rows_of)} runs over training steps."
     )
     figure.update_layout(new_figure(alt, title={"text": f"Curves of {len(rows_of)} runs"}).layout)
-    for index, (name, rows) in enumerate(rows_of.items()):
+    for index, ((name, rows), style) in enumerate(zip(rows_of.items(), styles, strict=True)):
         for panel, split, key in ((1, "val", metrics[name].name), (2, "train", "loss")):
-            _add_curve(figure, rows, split, key, name, index, panel)
+            _add_curve(figure, rows, split, key, name, index, panel, style)
     figure.update_xaxes(rangemode="tozero")
     figure.update_xaxes(title_text="training step", row=2, col=1)
     shown = ["top-1 (%)" if title == "top-1" else title for title in titles]
@@ -59,20 +63,28 @@ def compare_runs(runs: Iterable[RunHandle] | Mapping[str, Rows]) -> go.Figure:
     return figure
 
 
-def _rows_by_name(runs: Iterable[RunHandle] | Mapping[str, Rows]) -> Mapping[str, Rows]:
+def _rows_by_name(runs: Sequence[RunHandle] | Mapping[str, Rows]) -> Mapping[str, Rows]:
     if isinstance(runs, Mapping):
         return {str(name): rows for name, rows in runs.items()}
-    return {f"{run.label} ({run.id[-6:]})" if run.label else run.id: metrics_of(run, ())[0] for run in runs}
+    return {f"{run.label} ({run.id[-6:]})" if run.label else run.id: read_curve(run.folder).rows() for run in runs}
 
 
-def _add_curve(figure: go.Figure, rows: Rows, split: str, key: str, name: str, index: int, panel: int) -> None:
+def _styles(runs: Sequence[RunHandle] | Mapping[str, Rows]) -> list[SeriesStyle]:
+    """Return the style of each run: the color of its method if the method is known."""
+    if isinstance(runs, Mapping):
+        return [series_style(index) for index in range(len(runs))]
+    return curve_styles(row["routing"] or "dense" for row in run_table(run.info for run in runs))
+
+
+def _add_curve(
+    figure: go.Figure, rows: Rows, split: str, key: str, name: str, index: int, panel: int, style: SeriesStyle
+) -> None:
     points = [
         (row["step"], row[key])
         for row in rows
         if row.get("split") == split and row.get(key) is not None and "step" in row
     ]
     chosen = [points[place] for place in thin(len(points), MOST_POINTS)]
-    style = series_style(index)
     title = plain(shorten_middle(name, 48))
     figure.add_scatter(
         x=np.array([step for step, _ in chosen], dtype=np.float32),

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nes_lab.progress_bar import event_text, seconds_left
-from nes_lab.runs.deciding_metric import deciding_metric
+from nes_lab.runs.deciding_metric import DecidingMetric, deciding_metric
 from nes_lab.runs.info import RunInfo
+from nes_lab.runs.kept_curve import KeptCurve
 from nes_lab.text import format_bytes, format_number, format_seconds, format_share
 
-__all__ = ["event_lines", "progress_text", "queue_text", "run_description"]
+__all__ = ["brief_progress", "event_lines", "progress_text", "queue_text", "run_description"]
 
 
 def run_description(info: RunInfo) -> str:
@@ -116,6 +117,38 @@ def progress_text(info: RunInfo, metrics: Sequence[Mapping[str, Any]], events: I
     if (best := metric.best(metrics)) is not None:
         parts.append(f"best {metric.title} {metric.text(best[metric.name])}")
     return " · ".join(parts)
+
+
+def brief_progress(info: RunInfo, curve: KeptCurve, left: float | None = None) -> list[str]:
+    """Describe a run in at most two short lines for the sidebar: how far it is, and its latest accuracy and its size.
+
+    Args:
+        info: The run.
+        curve: The kept curves of the run.
+        left: Estimated seconds until the training ends; None: not known.
+
+    Examples:
+        >>> run = RunInfo("a", state="running", step=20, total=60, summary={"madds": 225e6})
+        >>> brief_progress(run, KeptCurve(), 180.0)
+        ['running · step 20 of 60 · 3 min 0 s left', '225 M MAdds']
+    """
+    training = info.config.get("training")
+    epochs = training.get("epochs") if isinstance(training, Mapping) else None
+    train, val = curve.points("train"), curve.points("val")
+    latest = max((point.epoch for point in (*train[-1:], *val[-1:]) if point.epoch is not None), default=None)
+    first = [info.state]
+    if info.stage is not None:
+        first.append(event_text(info.stage))
+    elif info.is_active:
+        known = latest is not None and isinstance(epochs, int)
+        first.append(f"epoch {latest:g} of {epochs}" if known else f"step {info.step:,} of {info.total:,}")
+    if left is not None:
+        first.append(f"{format_seconds(left)} left")
+    metric = DecidingMetric(curve.metric or "top1")
+    value = val[-1].value if val else info.summary.get(metric.name)
+    second = [f"{metric.title} {metric.text(value)}"] if isinstance(value, int | float) else []
+    second += [f"{format_number(madds)} MAdds"] if isinstance(madds := info.summary.get("madds"), int | float) else []
+    return [" · ".join(line) for line in (first, second) if line]
 
 
 def queue_text(before: int) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import html
 import json
 import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ __all__ = [
     "REPORTED",
     "SeriesStyle",
     "apply_theme",
+    "curve_styles",
     "figure_json",
     "handle",
     "heat_colorbar",
@@ -143,6 +145,26 @@ def method_style(method: str) -> SeriesStyle:
         ('#0072B2', '#009E73')
     """
     return series_style(METHODS.index(method) if method in METHODS else len(METHODS))
+
+
+def curve_styles(methods: Iterable[str]) -> list[SeriesStyle]:
+    """Return one style per curve. The color is that of the method. Curves of one method differ in dash and marker.
+
+    Args:
+        methods: The method of each curve: ``"dense"``, or a routing.
+
+    Examples:
+        >>> first, second = curve_styles(["free", "free"])
+        >>> first.color == second.color, first.dash, second.dash
+        (True, 'solid', 'dash')
+    """
+    seen: dict[str, int] = {}
+    styles = []
+    for method in methods:
+        number = seen[method] = seen.get(method, -1) + 1
+        color = method_style(method).color
+        styles.append(SeriesStyle(color, _DASHES[number % len(_DASHES)], _SYMBOLS[number % len(_SYMBOLS)]))
+    return styles
 
 
 def plain(text: object) -> str:

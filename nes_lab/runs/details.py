@@ -26,9 +26,10 @@ from nes_lab.runs.store import RunStore
 
 __all__ = ["DetailsReader", "RunDetails"]
 
-MOST_SECONDS = 0.4
+MOST_SECONDS = 0.25
 """Longest time for reading at once; the rest is read in the background."""
 
+DELAY_SECONDS = 0.5  # the page that asks is drawn first
 MOST_CACHED = 1000
 _Mark = tuple[int, ...]
 _PARTS = ("", layout.METRICS, layout.CHECKPOINTS, layout.SNAPSHOTS)
@@ -84,7 +85,7 @@ class DetailsReader:
         for info in infos:
             folder = self.store.root / info.id
             mark, (known, details) = _mark(folder), self._known.get(info.id, (None, None))
-            if known != mark:
+            if known != mark and info.id not in self._wanted:
                 newer = self._read(folder, quick=True) if time.monotonic() < end else None
                 if newer is None:
                     self._want(info.id)
@@ -134,6 +135,7 @@ class DetailsReader:
                 self._thread.start()
 
     def _work(self) -> None:
+        time.sleep(DELAY_SECONDS)
         while True:
             with self._guard:
                 run_id = next(iter(self._wanted), None)

@@ -12,13 +12,17 @@ import pytest
 import yaml
 from streamlit.testing.v1 import AppTest
 
+from app.cached import details_reader
+from app.components import runs_grid
 from nes_lab.config import load_config
 from nes_lab.experiment.kept_answers import keep_answer
 from nes_lab.experiment.open_runs import open_run
 from nes_lab.records.backbone_list import BackboneFacts
 from nes_lab.records.dataset_facts import DATASET_FACTS
-from nes_lab.runs.launcher import cancel
+from nes_lab.runs.annotate import annotate
+from nes_lab.runs.launcher import cancel, launch
 from nes_lab.runs.measures import COSTS, RESULTS
+from nes_lab.runs.queue_order import waiting_ids
 from nes_lab.runs.snapshots import snapshot_path, write_snapshot
 from nes_lab.runs.store import RunStore
 from nes_lab.runs.writer import RunWriter
@@ -354,7 +358,8 @@ def test_the_bars_of_page_and_sidebar_show_the_fit(store):
         page = open_page("run", run=run_id).run()  # the sidebar knows the run now
     bars = [bar.proto for bar in page.get("progress")]
     assert [bar.value for bar in bars] == [25, 25]
-    assert all(bar.text.startswith("before the first step: fit 1 of 4") for bar in bars)
+    assert bars[-1].text.startswith("before the first step: fit 1 of 4") or bars[0].text.startswith("before the first")
+    assert "running · fit 1 of 4, conv" in plain("\n".join(item.value for item in page.sidebar.caption))
 
 
 def test_run_promises_no_measurement_of_a_run_that_ended(store):
@@ -509,6 +514,69 @@ def test_runs_filters_by_what_the_address_says(store):
     assert list(table["label"]) == ["net None"] and list(table["top1"]) == [92.5]
     assert "1 of 3 runs" in words(open_page("runs", search="NET tiled"))
     assert "No run matches" in words(open_page("runs", search="nothing like it"))
+
+
+def test_runs_shows_every_state_and_finds_runs_by_tag(store, monkeypatch):
+    monkeypatch.setattr("nes_lab.runs.launcher.start_waiting", lambda store, start_runner=True: {})
+    finished, failed = write_run(store, label="<b>good</b>"), write_run(store, label="bad", state="failed")
+    first, second = (store.create({}, label=label) for label in ("one", "two"))
+    for run_id in (first, second):
+        launch(store, run_id)
+    broken, lost = write_run(store, label="broken"), write_run(store, label="lost")
+    (store.path(broken) / "config.json").write_text("{")
+    (store.path(lost) / "status.json").write_text("{")
+    annotate(store, finished, tags=["paper", "<i>x</i>"], note="<b>why</b>")
+    with RunWriter(store, store.create({}, label="trains")) as writer:
+        writer.status(step=1, total=9)
+        at = open_page("runs")
+    table = at.dataframe[0].value.set_index("id")
+    states = [state[0] for state in table["state"]]
+    assert sorted(states) == ["failed", "finished", "lost", "lost", "queued", "queued", "running"] and not at.error
+    assert (table["place"][first], table["place"][second]) == (1, 2) and table["disk"].min() > 200
+    assert list(table["tags"][finished]) == ["paper", "<i>x</i>"] and table["note"][finished] == "<b>why</b>"
+    assert "2 waiting: one, two" in words(at)
+    tagged = open_page("runs", tags="paper").dataframe[0].value
+    assert list(tagged["id"]) == [finished] and failed not in set(tagged["id"])
+
+
+def test_runs_takes_tags_and_notes_from_the_table(store):
+    run_id = write_run(store, label="old")
+    key = open_page("runs").session_state["runs-drawn"]["key"]
+    monkey = {key: {"edited_rows": {"0": {"tags": ["a", "b"], "note": "n", "label": None}}}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.components.runs_grid.picked", list)
+        patch.setattr("app.components.runs_grid.remember", lambda chosen: None)
+        patch.setattr("streamlit.session_state", monkey)
+        runs_grid.take_edits(key, [run_id])
+        assert (store.get(run_id).tags, store.get(run_id).note, store.get(run_id).label) == (("a", "b"), "n", "")
+        monkey[key] = {"edited_rows": {"0": {"tags": ["a,b"]}}}
+        runs_grid.take_edits(key, [run_id])
+    assert store.get(run_id).tags == ("a", "b") and "without commas" in monkey["runs-problem"]
+
+
+def test_runs_moves_a_waiting_run_to_the_front(store, monkeypatch):
+    monkeypatch.setattr("nes_lab.runs.launcher.start_waiting", lambda store, start_runner=True: {})
+    ids = [store.create({}, label=label) for label in ("one", "two", "three")]
+    for run_id in ids:
+        launch(store, run_id)
+    at = open_page("runs", picked=ids[2])
+    click(at, "First in the queue")
+    assert waiting_ids(store) == [ids[2], *ids[:2]] and "3 waiting: three, one, two" in words(at)
+    assert "3 waiting: three" in plain(at.sidebar.get("page_link")[-1].proto.label)
+    click(at, "Later")
+    assert waiting_ids(store) == [ids[0], ids[2], ids[1]] and not at.error
+
+
+def test_runs_reads_older_runs_later(store, monkeypatch):
+    run_id = write_run(store, label="old")
+    (store.path(run_id) / "curve.json").unlink()
+    monkeypatch.setattr("nes_lab.runs.details.DELAY_SECONDS", 5.0)
+    at = open_page("runs")
+    assert "reading the curves of 1 run" in words(at)
+    assert "curve" in at.dataframe[0].value.columns
+    assert details_reader(str(store.root)).wait(30)
+    at.run()
+    assert list(at.dataframe[0].value["curve"][0]) == [92.5] and "reading" not in words(at)
 
 
 def test_runs_compares_selected_runs(store):

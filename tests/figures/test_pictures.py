@@ -10,6 +10,7 @@ import pytest
 
 from nes_lab.config import load_config
 from nes_lab.errors import OptionError
+from nes_lab.experiment.open_runs import open_run
 from nes_lab.figures.accuracy_vs_madds import ReportedPoint, accuracy_vs_madds, measured_points
 from nes_lab.figures.compare_runs import compare_runs
 from nes_lab.figures.coverage import coverage, gini
@@ -21,12 +22,12 @@ from nes_lab.figures.reported import IMAGENET
 from nes_lab.figures.routing_map import routing_map
 from nes_lab.figures.sensitivity import sensitivity
 from nes_lab.figures.start_trajectories import start_trajectories
-from nes_lab.figures.theme import apply_theme, figure_json
+from nes_lab.figures.theme import apply_theme, figure_json, method_style
 from nes_lab.records.compression_plan import CompressionPlan, KeptLayer, LayerPlan
 from nes_lab.records.counts import Counts
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import run_table
-from tests.figures.samples import make_rows, make_sensitivity, make_snapshot, make_table
+from tests.figures.samples import make_rows, make_sensitivity, make_snapshot, make_table, write_run
 
 MEGABYTE = 1_000_000
 
@@ -344,3 +345,13 @@ def test_accuracy_vs_madds_says_which_runs_have_no_top1():
     assert len(accuracy_vs_madds(own).data) == 1
     with pytest.raises(OptionError, match="runs has 'x' in it"):
         accuracy_vs_madds(["x"])
+
+
+def test_compared_runs_have_the_color_of_their_method(store):
+    ids = [
+        write_run(store, label=str(seed), routing=routing, seed=seed) for routing in ("free", None) for seed in (0, 1)
+    ]
+    drawn = compare_runs([open_run(run_id, root=store.root) for run_id in ids]).data[::2]
+    colors, dashes = ([getattr(trace.line, name) for trace in drawn] for name in ("color", "dash"))
+    assert colors == [method_style("free").color] * 2 + [method_style("dense").color] * 2
+    assert dashes == ["solid", "dash"] * 2
