@@ -8,6 +8,7 @@ import streamlit as st
 from pydantic.fields import FieldInfo
 
 from app.components.errors import show_error
+from app.labels import label_of
 from nes_lab.config import ExperimentConfig, Section, knobs
 from nes_lab.config.changed import changed_fields
 from nes_lab.import_spec import own_names
@@ -21,16 +22,6 @@ __all__ = [
     "text_or_none",
 ]
 
-_LABELS = {
-    "lr": "Learning rate",
-    "madds": "MAdds budget",
-    "params": "Params budget",
-    "latency_ms": "Time budget (ms or share)",
-    "data.name": "Data set",
-    "backbone.name": "Backbone",
-    "label": "Label (free text)",
-    "round_to": "Round channels to",
-}
 _DEFAULTS = {knob.path: knob for knob in knobs()}
 
 
@@ -46,7 +37,7 @@ def field_input(path: str, **options: Any) -> Any:
     knob, info = _DEFAULTS[path], _info(path)
     value = options.pop("value", knob.default)
     common: dict[str, Any] = {"help": knob.description} | in_address(path) | options
-    label = _label(path)
+    label = label_of(path)
     if knob.choices:
         return st.selectbox(label, knob.choices, index=knob.choices.index(value), **common)
     kinds = set(get_args(info.annotation)) or {info.annotation}
@@ -137,8 +128,3 @@ def _bound(info: FieldInfo, closed: str, opened: str, number: type) -> Any:
         if bound is not None:
             return number(bound)
     return None
-
-
-def _label(path: str) -> str:
-    last = path.rsplit(".", 1)[-1]
-    return _LABELS.get(path) or _LABELS.get(last) or last.replace("_", " ").capitalize()

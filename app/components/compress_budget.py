@@ -65,7 +65,8 @@ def ask_budget() -> dict[str, Any] | None:
         "snap": snap,
         "include": split(include),
         "exclude": split(exclude),
-    } | ({"overrides": overrides} if overrides else {})
+        "overrides": overrides or {},
+    }
 
 
 def ask_routing() -> str:

@@ -1,21 +1,26 @@
 """Draw the card of the page Compress: what the planned network costs, a button that starts the training, and copies as text."""
 
-from pprint import pformat
-from textwrap import indent
 from typing import Any
 
 import streamlit as st
-import yaml
 
 from app.components.errors import plain_text, show_error
 from app.inputs import imports_refused
+from app.labels import in_words
 from nes_lab.config import load_config
+from nes_lab.config.written import as_command, as_python, as_yaml
 from nes_lab.errors import NesLabError
 from nes_lab.experiment.train import train
 from nes_lab.import_spec import current_folder_importable
 from nes_lab.text import format_number, format_share
 
 __all__ = ["launch_card", "start"]
+
+COPIES = (
+    ("command", "terminal", as_command, "bash"),
+    ("Python", "code", as_python, "python"),
+    ("YAML", "description", as_yaml, "yaml"),
+)
 
 
 def launch_card(config: dict[str, Any], planned: dict[str, Any] | None, problems: list[str]) -> None:
@@ -30,6 +35,7 @@ def launch_card(config: dict[str, Any], planned: dict[str, Any] | None, problems
     if planned is not None:
         show_totals(planned)
     name = f"launch-{launches}"
+    add_problem(config, planned, problems)
     ready = not problems and (config["compression"] is None or planned is not None)
     options: dict[str, Any] = {"type": "primary", "icon": ":material/rocket_launch:", "width": "stretch"}
     launched = st.button("Launch", key=name, disabled=not ready, **options)
@@ -41,6 +47,16 @@ def launch_card(config: dict[str, Any], planned: dict[str, Any] | None, problems
         run_id = start(config)
         if run_id is not None:
             st.switch_page("views/run.py", query_params={"run": run_id})
+
+
+def add_problem(config: dict[str, Any], planned: dict[str, Any] | None, problems: list[str]) -> None:
+    """Add the reason why the settings cannot go together, in the words of the form, to the reasons why a run cannot start."""
+    if config["compression"] is not None and planned is None:
+        return  # the plan says why
+    try:
+        load_config(config)
+    except NesLabError as error:
+        problems.append(in_words(str(error)))
 
 
 def show_totals(planned: dict[str, Any]) -> None:
@@ -55,25 +71,12 @@ def show_totals(planned: dict[str, Any]) -> None:
 
 
 def show_copies(config: dict[str, Any]) -> None:
-    """Draw buttons that show the experiment as Python code and as a YAML file, to copy them."""
-    given = without_defaults(config)
-    with st.popover("Copy as Python", icon=":material/code:", width="stretch"):
-        st.code(
-            f"import nes_lab\n\nrun = nes_lab.train(\n{indent(pformat(given, sort_dicts=False), '    ')}\n)", "python"
-        )
-    with st.popover("Copy as YAML", icon=":material/description:", width="stretch"):
-        st.caption("Save it as experiment.yaml, then: nes-lab train experiment.yaml")
-        st.code(yaml.safe_dump(given, sort_keys=False), "yaml")
-
-
-def without_defaults(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration without the values that stand for "not given", and without empty sections."""
-    kept = {
-        name: without_defaults(value) if isinstance(value, dict) else value
-        for name, value in config.items()
-        if value is not None and value not in ("", [])
-    }
-    return {name: value for name, value in kept.items() if value != {}}
+    """Draw buttons that show the experiment as a command, as Python code and as a YAML file, to copy them."""
+    for name, icon, written, language in COPIES:
+        with st.popover(f"Copy as {name}", icon=f":material/{icon}:", width="stretch"):
+            if name == "YAML":
+                st.caption("Save it as experiment.yaml, then: nes-lab train experiment.yaml")
+            st.code(written(config), language, wrap_lines=True)
 
 
 def start(config: dict[str, Any]) -> str | None:
@@ -85,5 +88,5 @@ def start(config: dict[str, Any]) -> str | None:
         with current_folder_importable():
             return train(checked, detach=True, check=False).id  # the check would load torch
     except NesLabError as error:
-        show_error(str(error))
+        show_error(in_words(str(error)))
         return None

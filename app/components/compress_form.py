@@ -5,15 +5,13 @@ from typing import Any
 
 import streamlit as st
 
-from app.components.errors import plain_text, show_error
+from app.components.errors import plain_text
 from app.inputs import field_input, imports_allowed, in_address, text_or_none
-from nes_lab.config import knobs, load_config
-from nes_lab.errors import NesLabError
 from nes_lab.import_spec import is_import_spec
 from nes_lab.records.backbone_list import BackboneFacts
 from nes_lab.records.dataset_facts import DATASET_FACTS, OWN_DATA_FACTS, DatasetFacts
 
-__all__ = ["add_fields_of_address", "ask_data", "ask_training", "problem", "show_added"]
+__all__ = ["ask_data", "ask_training", "problem"]
 
 
 def ask_data(backbone: BackboneFacts | None, problems: list[str]) -> tuple[dict[str, Any], DatasetFacts]:
@@ -121,42 +119,3 @@ def ask_training(snap: bool) -> tuple[dict[str, Any], dict[str, Any], int, str]:
         {"starts_snap_epoch": field_input("training.starts_snap_epoch", value=max(1, epochs - 1))} if snap else {}
     )
     return {"epochs": epochs, "lr": lr} | rounding, {"batch_size": batch_size}, seed, label
-
-
-def add_fields_of_address(config: dict[str, Any]) -> dict[str, str]:
-    """Add to a configuration the fields that the page's address sets and that the form does not show.
-
-    The page Runs opens this page with the settings of a run, also those that are rarely changed.
-
-    Args:
-        config: The configuration that the form describes. It gets the fields.
-
-    Returns:
-        The added fields: dotted path and value.
-    """
-    sections = {name: section for name, section in config.items() if isinstance(section, dict)}
-    paths = [knob.path.rpartition(".") for knob in knobs() if knob.path in st.query_params]
-    hidden = [(name, field) for name, _, field in paths if name in sections and field not in sections[name]]
-    added = {f"{name}.{field}": st.query_params[f"{name}.{field}"] for name, field in hidden}
-    try:
-        checked = load_config({"compression": {"madds": "60%"}}, added).to_dict()  # the budget is checked with the plan
-    except NesLabError as error:
-        show_error(str(error))
-        return {}
-    for name, field in hidden:
-        sections[name][field] = checked[name][field]
-    return added
-
-
-def show_added(fields: dict[str, str]) -> None:
-    """List the settings that the page's address adds to the form, with a button that drops them."""
-    st.caption("Also set, as in the run that was opened here:")
-    st.text("\n".join(f"{path}: {text or '–'}" for path, text in fields.items()))
-    st.button("Drop these settings", icon=":material/close:", on_click=drop, args=(list(fields),))
-
-
-def drop(fields: list[str]) -> None:
-    """Take fields out of the page's address."""
-    for path in fields:
-        if path in st.query_params:
-            del st.query_params[path]

@@ -8,6 +8,7 @@ from app.components.errors import show_error
 from app.components.plot import plot
 from app.components.tables import reasons_table, shapes_table
 from app.inputs import imports_refused
+from app.labels import in_words
 from app.workers import ask_worker
 from nes_lab.figures.layer_bars import layer_bars
 from nes_lab.import_spec import is_import_spec
@@ -23,7 +24,7 @@ def show_plan(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFa
     """Make a compression plan, draw it and return it. If no plan can be made, show the reason and return None."""
     if imports_refused({"backbone": backbone}):
         return None
-    if not any(budget[limit] for limit in ("madds", "params", "latency_ms")):
+    if not any(budget.get(limit) for limit in ("madds", "params", "latency_ms", "preset")):
         st.info("Give a budget: for MAdds, params or time.", icon=":material/info:")
         return None
     planned = ask_plan(backbone, budget, facts)
@@ -52,10 +53,10 @@ def ask_plan(backbone: dict[str, Any], budget: dict[str, Any], facts: DatasetFac
     try:
         return ask_worker(kind, "plan", question, text="Planning", own_code=is_import_spec(backbone["name"]))
     except Refusal as error:
-        show_error(str(error))
+        show_error(in_words(str(error)))
         offer_ways_out(error, budget)
     except WorkerError as error:
-        show_error(str(error))
+        show_error(in_words(str(error)))
         if error.details:
             with st.expander("Details"):
                 st.code(error.details, language=None, wrap_lines=True)

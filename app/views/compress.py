@@ -2,10 +2,11 @@
 
 import streamlit as st
 
+from app.components.all_settings import ask_all_settings
 from app.components.backbone_picker import ask_backbone, ask_width
 from app.components.compress_budget import ask_budget
 from app.components.compress_card import launch_card
-from app.components.compress_form import add_fields_of_address, ask_data, ask_training, show_added
+from app.components.compress_form import ask_data, ask_training
 from app.components.compress_plan import show_plan
 
 st.title("Compress")
@@ -26,10 +27,8 @@ config = {
     "compression": budget,
     "training": training,
 }
-added = add_fields_of_address(config)
-if added:
-    with form:
-        show_added(added)
+with form:
+    ask_all_settings(config)
 with middle:
     st.subheader("Plan")
     if budget is None:

@@ -14,6 +14,7 @@ from nes_lab.cli.json_output import print_json, stdout_to_stderr
 from nes_lab.cli.options import parse, split_overrides
 from nes_lab.cli.train_here import print_created, print_end, print_start, shown_progress
 from nes_lab.config import knobs
+from nes_lab.errors import OptionError
 from nes_lab.experiment.train import StartWarning, train
 from nes_lab.recipes.registry import experiment_tree
 
@@ -26,8 +27,9 @@ _SWITCHES = ("--detach", "--dense", "--allow-import", "--json", "--help")
 class TrainCommand:
     """Train a recipe (a named experiment), or the experiment in a YAML file. Change a field of either with --section.field VALUE."""
 
-    config: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RECIPE|CONFIG.yaml")]]
-    """Name of a recipe (nes-lab recipes lists them), or a YAML file."""
+    config: tyro.conf.Positional[Annotated[Path | None, tyro.conf.arg(metavar="RECIPE|CONFIG.yaml")]] = None
+    """Name of a recipe (nes-lab recipes lists them), or a YAML file. Without one, fields such as
+    --compression.madds 60% say what to train."""
     variant: str | None = None
     """Variant of the recipe to train; by default the one the recipe names."""
     dense: bool = False
@@ -46,7 +48,11 @@ def run_command(words: Sequence[str]) -> int:
     """Create a run from a recipe (a named experiment) or a YAML file, and train it in this process or in the background."""
     own, overrides = split_overrides(words, own=_SWITCHES, valued=("--variant", "--from"))
     options = parse(TrainCommand, "train", own, description=_description())
-    tree = experiment_tree(options.config, options.variant, options.dense)
+    if options.config is None and not overrides:
+        raise OptionError("nothing to train: give a recipe, a YAML file, or fields such as --compression.madds 60%")
+    if options.config is None and options.variant is not None:
+        raise OptionError(f"--variant {options.variant}: only recipes have variants; name a recipe")
+    tree = {} if options.config is None else experiment_tree(options.config, options.variant, options.dense)
     with stdout_to_stderr(options.json), warnings.catch_warnings():
         warnings.simplefilter("ignore", StartWarning)  # they are printed as the run's notes
         with shown_progress() as on_progress:

@@ -6,6 +6,7 @@
 ``sweep``: the fields of a sweep, and a function that reads them from a file.
 ``load``: read the configuration of an experiment from a file or a mapping, and list its fields.
 ``changed``: say which fields differ from their defaults.
+``written``: write a configuration as a command, as Python code and as YAML.
 ``on_resume``: say which fields may change when a run is resumed, and compare two configurations by field.
 """
 

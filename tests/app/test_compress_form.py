@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nes_lab.config import knobs
 from nes_lab.records.backbone_list import backbone_list
 from tests.app.test_views import open_page, planner, words  # noqa: F401 - a fixture
 
@@ -42,3 +43,39 @@ def test_the_app_begins_with_learned_starts_and_explains_each_choice(home, plann
     pills = at.button_group(key="compression.routing")
     pills.set_value("stride").run()
     assert planner.compression["routing"] == "stride" and "evenly spaced" in words(at)
+
+
+def fields(at):
+    """Every field of the form: key -> label."""
+    kinds = ("selectbox", "text_input", "number_input", "toggle", "button_group")
+    return {item.key: item.label for kind in kinds for item in getattr(at, kind) if item.key}
+
+
+def test_every_setting_is_reachable_and_has_a_human_name(home, planner):  # noqa: F811
+    at = open_page("compress", **{"data.name": "image_folder"})
+    found = fields(at) | fields(open_page("compress", **{"data.name": "audio_folder"}))
+    found |= fields(open_page("compress", **{"data.name": "cifar10"}))
+    elsewhere = {"schema_version", "start", "backbone.pretrained", "compression.initial_weights"}
+    assert {knob.path for knob in knobs()} - set(found) <= elsewhere
+    words_of_files = {"Root", "Min channels", "Wiring", "Boundary", "Lr", "Madds", "Val fold", "Round to", "Kd weight"}
+    assert not words_of_files & set(found.values())
+    assert not [label for label in found.values() if "_" in label or "." in label]
+
+
+def test_a_setting_that_does_not_fit_the_others_is_explained_before_launch(home, planner):  # noqa: F811
+    at = open_page("compress")
+    at.number_input(key="training.warmup_epochs").set_value(99.0).run()
+    assert next(button for button in at.button if button.label == "Launch").disabled
+    assert "is longer than" in words(at) and "warmup_epochs" not in words(at).split("Also set")[0].replace("--", "")
+
+
+def test_the_form_survives_a_change_of_page(home, planner):  # noqa: F811
+    at = choose(open_page("compress"), "resnet18")
+    at.button_group(key="compression.routing").set_value("free").run()
+    at.number_input(key="training.clip_grad").set_value(2.0).run()
+    at.text_input(key="label").set_value("mine").run()
+    at.switch_page("views/trade_off.py").run()
+    at.switch_page("views/compress.py").run()
+    asked = planner.questions[-1]
+    assert asked["backbone"]["name"] == "resnet18" and asked["compression"]["routing"] == "free"
+    assert at.number_input(key="training.clip_grad").value == 2.0 and at.text_input(key="label").value == "mine"
