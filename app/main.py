@@ -4,7 +4,9 @@ The pages are in ``app/lab.py``. This file holds what belongs to the server: it 
 JavaScript to the pages, and starts and ends the workers that answer the pages' questions.
 """
 
+import importlib
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,12 +27,22 @@ from app.components.tables import load_tables  # noqa: E402
 from app.static_files import FOLDER, serve_file  # noqa: E402
 from app.workers import start_workers, stop_workers  # noqa: E402
 
+LARGE = ("nes_lab.experiment.train", "nes_lab.experiment.open_runs", "nes_lab.figures")
+"""Modules that pages need and that take long to import. The server imports them before the first visitor comes."""
+
+
+def import_large_modules() -> None:
+    """Import what the pages need, so that the first page of a new server is not slower than the next."""
+    for name in LARGE:
+        importlib.import_module(name)
+
 
 @asynccontextmanager
 async def workers(server: App) -> AsyncIterator[None]:
     """Start the workers with the server, and end them with it."""
     Thread(target=load_tables, daemon=True).start()
     start_workers()
+    threading.Thread(target=import_large_modules, daemon=True).start()
     try:
         yield
     finally:

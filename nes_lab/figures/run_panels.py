@@ -157,7 +157,8 @@ class _Panels:
     def new(self, title: str, subtitle: str, revision: str = "") -> go.Figure:
         room = 19 * (len(self.runs) - 1)  # a second run makes the legend longer
         alt = f"{title} of the run over the {self.title}: {subtitle}."
-        figure = new_figure(
+        # all in one call: each update of a plotly figure takes some milliseconds. Fixed margins: the axes stand below each other
+        return new_figure(
             alt,
             title={"text": plain(title), "subtitle": {"text": plain(subtitle)}, "font": {"size": 15}},
             height=_HEIGHT + room,
@@ -165,14 +166,20 @@ class _Panels:
             legend={"y": 0, "yref": "container", "yanchor": "bottom", "font": {"size": 11}},
             hovermode="x",
             hoverlabel={"font": {"size": 11}},
+            uirevision=revision or self.across,
+            meta={"alt": alt, "linked": f"run-{self.across}"},
+            xaxis={
+                "title": {"text": self.title, "font": {"size": 12}},
+                "rangemode": "tozero",
+                "nticks": 6,
+                "tickfont": {"size": 11},
+                "showspikes": True,
+                "spikemode": "across",
+                "spikethickness": 1,
+                "spikedash": "solid",
+            },
+            yaxis={"nticks": 6, "automargin": False, "tickfont": {"size": 11}},
         )
-        figure.update_layout(uirevision=revision or self.across)
-        figure.update_layout(meta={"alt": alt, "linked": f"run-{self.across}"})
-        figure.update_xaxes(title_text=self.title, title_font_size=12, rangemode="tozero", nticks=6)
-        # fixed margins: the panels' axes stand below each other
-        figure.update_yaxes(nticks=6, automargin=False, tickfont_size=11)
-        figure.update_xaxes(tickfont_size=11, showspikes=True, spikemode="across", spikethickness=1, spikedash="solid")
-        return figure
 
     def curve(self, figure: go.Figure, run: RunCurves, split: str, key: str) -> None:
         rows = [row for row in run.metrics if row.get("split") == split and _is_number(row.get(key))]

@@ -687,6 +687,7 @@ def test_run_overlays_a_second_run_from_the_address(store):
 def test_run_shows_results_with_names_and_units(store):
     at = open_page("run", run=write_run(store))
     shown = dict(at.dataframe[0].value.values.tolist())
+    assert shown["Size of its file"] == "140.0 kB" and "Val loss" not in shown
     assert shown["Best top-1"] == "92.50 %" and shown["Time of one image, median"] == "1.5 ms"
     assert "latency_ms" not in shown
 
