@@ -81,8 +81,9 @@ def live(
         st.markdown("**Log**")
         lines = event_lines(curves.metrics, curves.events)
         st.code("\n".join(lines) or "Nothing has happened yet.", language=None, wrap_lines=True)
-    with st.expander("Output of the training process", expanded=STATES[info.state].tone == "bad"):
-        st.code(run.log() or "The process has printed nothing.", language=None, wrap_lines=True, height=260)
+    output = st.expander("Output of the training process", expanded=STATES[info.state].tone == "bad")
+    with output, st.container(height=260, autoscroll=True):  # the newest lines are visible
+        st.code(run.log() or "The process has printed nothing.", language=None, wrap_lines=True)
 
 
 def curves_of(run: Run) -> RunCurves:
@@ -146,8 +147,10 @@ def show_epitome(run: Run, info: RunInfo, epitome: RunInfo | None) -> None:
         dense = info.config.get("compression") is None
         st.caption("This network is dense: it has no epitomes." if dense else "There is no epitome yet.")
         if epitome is not None:
-            label = f"See it compressed: {plain_text(epitome.label or epitome.id)}"
-            st.page_link("views/run.py", label=label, icon=":material/grid_on:", query_params={"run": epitome.id})
+            st.caption(f"Beside it: {plain_text(epitome.label or epitome.id)}")
+            st.page_link(
+                "views/run.py", label="See it compressed", icon=":material/grid_on:", query_params={"run": epitome.id}
+            )
         return
     layers = layers_at(str(default_root()), info.id, steps[-1], steps[-1])
     drawn = [layers[name] for name in largest_layers(layers, most=1) if layers[name].epitome is not None]

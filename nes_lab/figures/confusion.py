@@ -32,13 +32,13 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> go.Figur
 
     Examples:
         >>> confusion([[8, 2], [0, 5]], ["cat", "dog"]).layout.title.subtitle.text
-        '13 of 15 examples are on the diagonal, where the prediction is right'
+        '13 of 15 are right: those on the diagonal'
     """
     counts = np.asarray(matrix, dtype=np.int64)
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.where(totals > 0, counts / np.maximum(totals, 1), np.nan)
     labels = [plain(shorten_middle(name, _NAME)) for name in names]
-    right = f"{np.trace(counts):,} of {counts.sum():,} examples are on the diagonal, where the prediction is right"
+    right = f"{np.trace(counts):,} of {counts.sum():,} are right: those on the diagonal"
     places = list(range(len(names)))
     figure = new_figure(
         f"Confusion matrix of {len(names)} classes. {right}.",
@@ -57,6 +57,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> go.Figur
         texttemplate="%{text}" if len(names) <= _MOST_NUMBERS else "",
         customdata=np.array([[f"{row} → {column}" for column in labels] for row in labels]),
         hovertemplate="%{customdata}<br>%{text:,} examples, %{z:.1%} of the class<extra></extra>",
+        showscale=len(names) > _MOST_NUMBERS,
         colorbar=heat_colorbar("share of the class", tickformat=".0%"),
         name="confusion",
     )

@@ -114,9 +114,11 @@ def run_panels(
     title = "Top-1" if metric.name == "top1" else metric.title
     panel = _Panels(run, other, across, smooth)
     loss = panel.new("Loss", "training and validation", f"{across}-{log_loss}")
-    accuracy = panel.new(
-        title, "no validation yet" if best is None else f"best {metric.text(best[metric.name])}{panel.at(best['step'])}"
-    )
+    value = None if dense is None else dense.summary.get("top1")
+    has_level = isinstance(value, int | float) and metric.name == "top1"
+    told = ["no validation yet" if best is None else f"best {metric.text(best[metric.name])}{panel.at(best['step'])}"]
+    told += [f"dense {metric.text(value)} (dotted)"] if has_level else []
+    accuracy = panel.new(title, " · ".join(told))
     for curves in panel.runs:
         for split in ("train", "val"):
             panel.curve(loss, curves, split, "loss")
@@ -125,8 +127,7 @@ def run_panels(
         ticks = _log_ticks(*panel.runs)
         loss.update_yaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
     accuracy.update_yaxes(ticksuffix=" %" if metric.name == "top1" else "")
-    value = None if dense is None else dense.summary.get("top1")
-    if dense is not None and isinstance(value, int | float) and metric.name == "top1":
+    if has_level:
         panel.level(accuracy, float(value), f"dense {metric.text(value)}")
     return {"loss": loss, "metric": accuracy, "starts": panel.starts(), "speed": panel.speed()}
 
@@ -173,6 +174,7 @@ class _Panels:
                 "rangemode": "tozero",
                 "nticks": 6,
                 "tickfont": {"size": 11},
+                "hoverformat": ",.2~f",
                 "showspikes": True,
                 "spikemode": "across",
                 "spikethickness": 1,
@@ -234,10 +236,7 @@ class _Panels:
         figure.add_scatter(
             x=[0, self.end / self.unit],
             y=[value, value],
-            mode="lines+text",
-            text=["", name],
-            textposition="bottom left",
-            textfont={"size": 11},
+            mode="lines",
             line={"color": OKABE_ITO[2], "dash": "dot", "width": 2},
             name=name,
             showlegend=False,

@@ -805,7 +805,8 @@ def test_a_dense_run_shows_its_learning_rate_and_leads_to_a_compressed_run(store
     at = open_page("run", run=write_run(store, label="dense", routing=None))
     assert [figure["layout"]["title"]["text"] for figure in figures(at)][2] == "Learning rate"
     links = [item.proto for item in at.get("page_link")]
-    assert any("See it compressed: small" in plain(link.label) and small in link.query_string for link in links)
+    assert any(link.label == "See it compressed" and small in link.query_string for link in links)
+    assert "Beside it: small" in words(at)
     assert not any("explorer" in link.label for link in links)
 
 

@@ -68,7 +68,7 @@ def test_run_panels_overlay_a_second_run_and_a_dense_reference():
     smooth = run_panels(make_curves(), other, smooth=True)["loss"].data
     assert [bool(item.showlegend) for item in smooth if item.legendgroup == "other"] == [False, True, False]
     assert list(trace(figures["metric"], "dense 78.40 %").y) == [78.4, 78.4]
-    assert figures["metric"].layout.title.subtitle.text == "best 70.00 % at step 8"
+    assert figures["metric"].layout.title.subtitle.text == "best 70.00 % at step 8 · dense 78.40 % (dotted)"
 
 
 def test_start_moves_measure_from_the_first_snapshot():
