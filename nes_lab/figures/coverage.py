@@ -140,7 +140,7 @@ def _add_margins(figure: go.Figure, reads: np.ndarray) -> None:
     figure.update_xaxes(matches="x2", showticklabels=False, showgrid=False, row=1, col=1)
     figure.update_yaxes(title_text="mean", rangemode="tozero", nticks=3, row=1, col=1)
     figure.update_yaxes(matches="y2", showticklabels=False, showgrid=False, row=2, col=2)
-    figure.update_xaxes(title_text="mean", rangemode="tozero", nticks=3, row=2, col=2)
+    figure.update_xaxes(rangemode="tozero", nticks=3, tickangle=0, row=2, col=2)  # the panel above names the mean
 
 
 def _add_distribution(figure: go.Figure, reads: np.ndarray) -> None:
