@@ -196,6 +196,8 @@ class Explorer {
     const text = finding(this.views[0], state.color);
     const lacking = state.color === "gradient" && !this.views[0].gradients.size;
     this.part("finding").innerHTML = lacking ? `<b>No gradients.</b> ${escaped(this.data.gradientNote)}` : text;
+    this.part("scale").hidden = lacking;
+    this.part("scale").style.display = lacking ? "none" : "";
     this.paintScale();
   }
 

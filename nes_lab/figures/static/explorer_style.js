@@ -22,7 +22,7 @@ export const STYLE = `
 .nes-ex .pair { display: flex; flex-wrap: wrap; gap: 10px 26px; align-items: flex-start; } .nes-ex .window { flex: 1 1 180px; min-width: 0; } .nes-ex .window[hidden] { display: none; } .nes-ex .pair b { font-size: 13px; display: block; margin-bottom: 6px; }
 .nes-ex .sum { background: color-mix(in srgb, var(--ink) 6%, var(--card)); border-radius: 8px; padding: 8px 10px; margin-top: 8px; overflow-x: auto;
   font: 12.5px/1.6 "Source Code Pro", "DejaVu Sans Mono", monospace; white-space: pre; overflow-wrap: normal; }
-.nes-ex .hot { color: var(--mark); font-weight: 650; font-variant-numeric: tabular-nums; }
+.nes-ex .hot { color: color-mix(in srgb, var(--mark) 78%, var(--ink)); font-weight: 650; font-variant-numeric: tabular-nums; }
 .nes-ex .bar { display: flex; flex-wrap: wrap; gap: 8px 18px; align-items: center; margin-bottom: 12px; }
 .nes-ex .scale { display: inline-flex; gap: 6px; align-items: center; font-size: 13px; color: var(--soft); font-variant-numeric: tabular-nums; }
 .nes-ex .scale i { width: 110px; height: 10px; border-radius: 3px; border: 1px solid var(--line); }

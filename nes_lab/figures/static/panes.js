@@ -36,7 +36,8 @@ export function paintWeight(pen, view, look, { scale, patch, dashed, readers }) 
   pen.lineWidth = 0.6;
   if (Math.min(tall, long) > 5) for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) pen.strokeRect(...box(row, column));
   if (readers) paintReaders(pen, readers, scale, [width, height]);
-  for (const [color, wide, dash] of [["rgba(255,255,255,.85)", 3, []], [HOT, 1.5, [4, 3]]]) {
+  const below = look.dark ? "rgba(0,0,0,.6)" : "rgba(255,255,255,.85)";
+  for (const [color, wide, dash] of [[below, 3, []], [HOT, 1.5, [4, 3]]]) {
     pen.strokeStyle = color;
     pen.lineWidth = wide;
     pen.setLineDash(dash);
