@@ -35,6 +35,7 @@ page = st.navigation(
         st.Page("views/run.py", title="Run", icon=":material/monitoring:"),
         st.Page("views/epitomes.py", title="Epitomes", icon=":material/grid_on:"),
         st.Page("views/trade_off.py", title="Trade-off", icon=":material/balance:"),
+        st.Page("views/sweep.py", title="Sweep", icon=":material/tune:"),
     ]
 )
 st.html(STYLE)

@@ -3,15 +3,24 @@
 Forms are remembered by Streamlit: see ``app/inputs.py``.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-__all__ = ["current_run", "keep_address", "restore_address", "set_current_run"]
+__all__ = [
+    "current_run",
+    "form_experiment",
+    "keep_address",
+    "restore_address",
+    "set_current_run",
+    "set_form_experiment",
+]
 
 _RUN = "current-run"
-_PAGE, _ADDRESSES = "page", "addresses"
+_PAGE, _ADDRESSES, _EXPERIMENT = "page", "addresses", "form-experiment"
 
 
 def current_run() -> str | None:
@@ -41,3 +50,13 @@ def restore_address(page: str) -> None:
 def keep_address(page: str) -> None:
     """Remember the address of a page that has just been drawn."""
     st.session_state.setdefault(_ADDRESSES, {})[page] = st.query_params.to_dict()
+
+
+def form_experiment() -> Mapping[str, Any] | None:
+    """Return the experiment that the form on Compress described when it was last shown; None if it never was."""
+    return st.session_state.get(_EXPERIMENT)
+
+
+def set_form_experiment(config: Mapping[str, Any]) -> None:
+    """Remember the experiment that the form on Compress describes, for a sweep."""
+    st.session_state[_EXPERIMENT] = dict(config)

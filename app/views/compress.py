@@ -8,6 +8,7 @@ from app.components.compress_budget import ask_budget
 from app.components.compress_card import launch_card
 from app.components.compress_form import ask_data, ask_training
 from app.components.compress_plan import show_plan
+from app.remembered import set_form_experiment
 
 st.title("Compress")
 form, middle, right = st.columns([1.2, 2.2, 1], gap="medium")
@@ -29,6 +30,7 @@ config = {
 }
 with form:
     ask_all_settings(config)
+set_form_experiment(config)
 with middle:
     st.subheader("Plan")
     if budget is None:

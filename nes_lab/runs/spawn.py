@@ -19,7 +19,7 @@ from nes_lab.errors import RunError
 from nes_lab.runs import layout
 from nes_lab.runs.files import read_json, rotate
 
-__all__ = ["end_python", "reap", "start_queue_runner", "start_python", "start_worker"]
+__all__ = ["end_python", "reap", "start_detached", "start_queue_runner", "start_python", "start_worker"]
 
 LOG_BYTES, LOG_KEEP = 1 << 20, 1 << 18
 QUEUE_RUNNER_LOCK, QUEUE_RUNNER_LOG = "keeper.lock", "keeper.txt"
@@ -120,6 +120,23 @@ def start_python(
             pass_fds=keep,
             cwd=cwd,
         )
+
+
+def start_detached(words: list[str], log: Path, environment: Mapping[str, str] | None = None) -> int:
+    """Start a Python process that lives on when the calling process ends, and return its pid.
+
+    Args:
+        words: Arguments of the Python interpreter.
+        log: File to which its output is appended. A long log is shortened first.
+        environment: Environment variables to add to those of the calling process.
+
+    Raises:
+        OSError: If the process cannot be started, or its log cannot be opened.
+    """
+    rotate(log, LOG_BYTES, LOG_KEEP)
+    child = start_python(words, log, environment=environment)
+    _children.append(child)
+    return child.pid
 
 
 def end_python(child: subprocess.Popen[bytes], patience: float) -> None:

@@ -204,7 +204,8 @@ class Sweep:
         book = TrialBook(self.config, self.url, self.definition(), make)
         if make:
             mark = self._mark()
-            about = {"name": self.config.name, "storage": shown_storage(self.url), "folder": mark, **self.definition()}
+            facts = {"storage": shown_storage(self.url), "planned": self.space.planned}
+            about = {"name": self.config.name, **facts, "folder": mark, **self.definition()}
             write_json(self.folder / "sweep.json", about)
             if self.config.storage:  # without a storage, the study is in the folder of the sweep and moves with it
                 book.tie(mark, f"{self.store.root} on {socket.gethostname()}")

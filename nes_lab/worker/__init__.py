@@ -9,4 +9,5 @@ slower jobs, so that a plan never waits for them.
 ``questions``: what a worker can be asked, by name.
 ``plans``: answer the question for a compression plan, and keep networks, surveys and ladders.
 ``exports``: write the network of a run into a file, compare its forms, and predict its validation data.
+``importances``: ask which settings of a sweep mattered most.
 """
