@@ -1,6 +1,7 @@
 """Trade-off page: what networks cost against how good they are, and which is best within limits."""
 
 from collections.abc import Callable
+from typing import Any
 
 import streamlit as st
 
@@ -15,7 +16,7 @@ from nes_lab.figures.published import published
 from nes_lab.figures.trade_off import trade_off
 from nes_lab.runs.difference import RULE
 from nes_lab.runs.info import RunInfo
-from nes_lab.runs.measures import COSTS, RESULTS, read_limit, read_result
+from nes_lab.runs.measures import COSTS, RESULTS, limit_text, read_limit, read_result
 from nes_lab.runs.query import run_table
 from nes_lab.runs.settings import setting_results
 from nes_lab.runs.verdict import Verdict, latency_finding, setting_table, verdict
@@ -68,6 +69,20 @@ def least_field(result: str) -> float | None:
         placeholder=RESULT_PLACEHOLDERS[measure.unit],
         help="What a network must reach. Without a budget, the cheapest network that reaches it is named.",
     )
+
+
+def move_limit(figure: Any, cost: str, result: str) -> Callable[[str, float | None, float | None], None]:
+    """Return the function that enters a limit into its field when the user has moved its handle."""
+    ends = {handle["id"]: handle for handle in figure.layout.meta.get("handles") or ()}
+
+    def moved(name: str, x: float | None, y: float | None) -> None:
+        limits = ends[name]
+        if name == "budget":
+            st.session_state[f"budget-{cost}"] = limit_text(x, (limits["x0"], limits["x1"]), COSTS[cost])
+        else:
+            st.session_state[f"least-{result}"] = limit_text(y, (limits["y0"], limits["y1"]), RESULTS[result])
+
+    return moved
 
 
 def choose_data(finished: list[RunInfo]) -> list[RunInfo]:
@@ -139,13 +154,15 @@ if finished:
             shown = choose_data(finished)
         rows = list(run_table(shown))
         settings = setting_results(rows, cost, result)
-        clicked = plot(trade_off(rows, cost, result, budget, least), key="trade-off", clickable=True)
+        figure = trade_off(rows, cost, result, budget, least)
+        clicked = plot(figure, key="trade-off", clickable=True, moved=move_limit(figure, cost, result))
         if clicked in {row["id"] for row in rows}:
             open_run(clicked)
         st.caption(
             "Small dots: single runs. Large: the mean over seeds; bars and band are one standard deviation to either side. A "
             "line joins the best settings of a method; hollow ones are beaten by a cheaper one. Hatched: outside of the "
-            "limits. Ring: the best within them. Methods with equal cost are drawn side by side. Click a dot to open its run."
+            "limits. Ring: the best within them. Methods with equal cost are drawn side by side. Drag the orange lines "
+            "to set limits; click a dot to open its run."
         )
     answer = verdict(settings, cost, result, budget, least)
     with side:

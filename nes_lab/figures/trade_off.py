@@ -12,11 +12,11 @@ from typing import Any
 import plotly.graph_objects as go
 
 from nes_lab.figures.inputs import run_rows
-from nes_lab.figures.theme import SeriesStyle, method_style, new_figure, plain
+from nes_lab.figures.theme import OKABE_ITO, SeriesStyle, handle, method_style, new_figure, plain
 from nes_lab.figures.trade_off_marks import Axis, add_band, add_dense_reference, add_limits, add_names, heights
 from nes_lab.runs.handle import RunHandle
 from nes_lab.runs.info import RunInfo
-from nes_lab.runs.measures import COSTS, RESULTS
+from nes_lab.runs.measures import COSTS, RESULTS, Measure
 from nes_lab.runs.settings import SettingResult, setting_results
 from nes_lab.runs.verdict import verdict
 
@@ -78,7 +78,26 @@ def trade_off(
     add_names(figure, [front[-1] for front in fronts.values()], axis, ends, _PLOT)
     figure.update_xaxes(type="log" if axis.is_log else "linear", dtick="D2" if axis.is_log else None, range=axis.range)
     figure.update_yaxes(range=list(ends))
+    _add_handles(figure, (budget, least), axis.ends(), ends, (x, y))
     return figure
+
+
+def _add_handles(
+    figure: go.Figure,
+    limits: tuple[float | None, float | None],
+    across: tuple[float, float],
+    up: tuple[float, float],
+    measures: tuple[Measure, Measure],
+) -> None:
+    """Give the figure a handle for each limit. Without a limit, the handle waits at the end of its axis."""
+    (budget, least), (x, y) = limits, measures
+    free = up[1] if y.lower_is_better else up[0]
+    color = OKABE_ITO[1]
+    handle(
+        figure, "budget", f"Budget: {x.name}", x=across[1] if budget is None else budget, x_range=across, color=color
+    )
+    label = f"{'Most' if y.lower_is_better else 'Least'} {y.name}"
+    handle(figure, "least", label, y=free if least is None else least, y_range=up, color=color)
 
 
 def _empty_figure(settings: Sequence[SettingResult], rows: int, measures: tuple[str, str]) -> go.Figure:

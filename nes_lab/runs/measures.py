@@ -12,7 +12,7 @@ from nes_lab.errors import BudgetError
 from nes_lab.records.budget import parse_quantity
 from nes_lab.text import NO_VALUE, format_bytes, format_ms, format_number
 
-__all__ = ["COSTS", "RESULTS", "Measure", "read_limit", "read_result"]
+__all__ = ["COSTS", "RESULTS", "Measure", "limit_text", "read_limit", "read_result"]
 
 
 @dataclass(frozen=True)
@@ -148,3 +148,29 @@ def read_result(text: str, result: str = "top1") -> float | None:
     if not 0 <= number < math.inf:
         raise BudgetError(f"largest {measure.name} {text!r} cannot be read; give a number such as 0.4")
     return number
+
+
+def limit_text(value: float | None, ends: tuple[float, float], measure: Measure) -> str:
+    """Return a limit as a user would type it, from the place of a handle on an axis. Empty at the end of the axis that limits nothing.
+
+    Args:
+        value: The place; None counts as the end.
+        ends: Lower and upper end of the axis.
+        measure: What the axis shows. Costs and losses are limited from above, accuracies from below.
+
+    Examples:
+        >>> limit_text(734_281.0, (0, 1e6), COSTS["madds"]), limit_text(88.43, (80, 95), RESULTS["top1"])
+        ('734k', '88.4')
+        >>> limit_text(1e6, (0, 1e6), COSTS["madds"]), limit_text(2.514, (1, 9), COSTS["latency_ms"])
+        ('', '2.51')
+    """
+    low, high = ends
+    margin = 0.01 * (high - low)
+    if value is None or (value >= high - margin if measure.lower_is_better else value <= low + margin):
+        return ""
+    if measure.unit not in ("count", "bytes"):
+        return f"{value:.3g}"
+    for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{sign}"
+    return f"{value:.3g}"

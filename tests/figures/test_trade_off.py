@@ -7,6 +7,7 @@ import pytest
 from nes_lab.figures.published import published
 from nes_lab.figures.theme import method_style
 from nes_lab.figures.trade_off import TITLE_WIDTH, trade_off
+from nes_lab.runs.measures import COSTS, limit_text, read_limit
 from tests.runs.test_settings import row
 
 
@@ -50,6 +51,15 @@ def test_a_least_result_hatches_what_is_worse_and_no_region_twice():
     assert {each.text for each in figure.layout.annotations} >= {"≤ 500 MAdds", "≥ 85.0 %"}
     loss = trade_off([row(val_loss=0.5), row(madds=20, val_loss=0.4)], result="val_loss", least=0.45)
     assert min(next(trace for trace in loss.data if trace.fillpattern.shape == "/").y) == 0.45
+
+
+def test_limits_have_handles_that_wait_at_the_end_of_their_axis_without_a_limit():
+    free = {each["id"]: each for each in trade_off(three_methods()).layout.meta["handles"]}
+    assert free["budget"]["x"] == free["budget"]["x1"] and free["least"]["y"] == free["least"]["y0"]
+    held = {each["id"]: each for each in trade_off(three_methods(), budget=500, least=85.0).layout.meta["handles"]}
+    assert (held["budget"]["x"], held["least"]["y"]) == (500, 85.0)
+    assert limit_text(held["budget"]["x1"], (held["budget"]["x0"], held["budget"]["x1"]), COSTS["madds"]) == ""
+    assert read_limit(limit_text(140_300.0, (0, 1e6), COSTS["stored_bytes"]), "stored_bytes") == 140_000
 
 
 def test_a_method_has_a_band_and_its_name_at_the_end_of_its_line_and_dense_is_a_reference():
