@@ -104,7 +104,8 @@ def show_all(running: list[str]) -> None:
     views = list_sweeps(RunStore(default_root()))
     if [view.name for view in views if view.is_running] != running:
         st.rerun()
-    chosen = next(view for view in views if view.name == show_list(views))
+    name = show_list(views)
+    chosen = next(view for view in views if view.name == name)
     st.subheader(plain_text(chosen.name))
     if chosen.varied:
         st.caption(plain_text(f"Varies: {chosen.varied}"))

@@ -106,6 +106,13 @@ def test_a_stopped_sweep_can_be_continued_and_says_why_it_ended(store, monkeypat
     assert not button(at, "Stop").disabled, words(at)
 
 
+def test_the_address_names_the_sweep_that_is_shown(store):
+    write_sweep(store)
+    write_sweep(store, name="other", planned=7)
+    at = open_page("sweep", sweep="other")
+    assert not at.error and "0 of 7 finished" in at.get("progress")[0].proto.text
+
+
 def test_a_sweep_in_the_address_that_is_gone_shows_the_first_one(store):
     write_sweep(store)
     at = open_page("sweep", sweep="../gone")
