@@ -154,7 +154,7 @@ if finished:
             shown = choose_data(finished)
         rows = list(run_table(shown))
         settings = setting_results(rows, cost, result)
-        figure = trade_off(rows, cost, result, budget, least)
+        figure = trade_off(rows, cost, result, budget, least, movable=True)
         clicked = plot(figure, key="trade-off", clickable=True, moved=move_limit(figure, cost, result))
         if clicked in {row["id"] for row in rows}:
             open_run(clicked)

@@ -34,6 +34,7 @@ def trade_off(
     result: str = "top1",
     budget: float | None = None,
     least: float | None = None,
+    movable: bool = False,
 ) -> go.Figure:
     """Draw what networks cost against how good they are, with a front for each method and every seed as a dot.
 
@@ -48,6 +49,7 @@ def trade_off(
         budget: The most that a network may cost. None: no limit.
         least: The least accuracy, or the largest loss, that a network may have. None: no limit. What breaks a limit is hatched, and
             a ring marks the setting that :func:`nes_lab.runs.verdict.verdict` names.
+        movable: Give the limits handles, for a page that lets the user move them.
 
     Raises:
         OptionError: If the cost or the result is unknown.
@@ -78,7 +80,8 @@ def trade_off(
     add_names(figure, [front[-1] for front in fronts.values()], axis, ends, _PLOT)
     figure.update_xaxes(type="log" if axis.is_log else "linear", dtick="D2" if axis.is_log else None, range=axis.range)
     figure.update_yaxes(range=list(ends))
-    _add_handles(figure, (budget, least), axis.ends(), ends, (x, y))
+    if movable:
+        _add_handles(figure, (budget, least), axis.ends(), ends, (x, y))
     return figure
 
 

@@ -54,9 +54,12 @@ def test_a_least_result_hatches_what_is_worse_and_no_region_twice():
 
 
 def test_limits_have_handles_that_wait_at_the_end_of_their_axis_without_a_limit():
-    free = {each["id"]: each for each in trade_off(three_methods()).layout.meta["handles"]}
+    free = {each["id"]: each for each in trade_off(three_methods(), movable=True).layout.meta["handles"]}
     assert free["budget"]["x"] == free["budget"]["x1"] and free["least"]["y"] == free["least"]["y0"]
-    held = {each["id"]: each for each in trade_off(three_methods(), budget=500, least=85.0).layout.meta["handles"]}
+    held = {
+        each["id"]: each
+        for each in trade_off(three_methods(), budget=500, least=85.0, movable=True).layout.meta["handles"]
+    }
     assert (held["budget"]["x"], held["least"]["y"]) == (500, 85.0)
     assert limit_text(held["budget"]["x1"], (held["budget"]["x0"], held["budget"]["x1"]), COSTS["madds"]) == ""
     assert read_limit(limit_text(140_300.0, (0, 1e6), COSTS["stored_bytes"]), "stored_bytes") == 140_000
