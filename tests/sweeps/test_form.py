@@ -13,6 +13,7 @@ from nes_lab.sweeps.importances import importances
 from nes_lab.sweeps.launch import check_sweep, launch_sweep, missing_package, resume_sweep, stop_sweep
 from nes_lab.sweeps.overview import list_sweeps, read_sweep, sweep_folder, sweeps_table, trials_table
 from nes_lab.sweeps.sweep import run_sweep
+from nes_lab.worker.questions import KINDS
 
 pytestmark = pytest.mark.usefixtures("fake_training")
 
@@ -88,6 +89,11 @@ def test_a_sweep_of_the_command_line_is_seen_and_continued_too(store, tree, wait
         importances(store, "seeds", "params")
     with pytest.raises(RunError, match="objective 'speed'"):
         importances(store, "seeds", "speed")
+
+
+def test_the_jobs_worker_answers_for_importances(store):
+    with pytest.raises(RunError, match="there is no sweep 'gone'"):
+        KINDS["jobs"]()["importances"]({"root": str(store.root), "sweep": "gone", "objective": "top1"}, lambda _: None)
 
 
 def test_folders_that_are_no_sweep_are_not_listed(store):
