@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
-from math import log
+from math import inf, log
 from typing import Any, get_args
 
 from nes_lab.errors import OptionError, PlanError, check_choice, closest
@@ -68,6 +68,7 @@ class LayerSensitivity(Part):
         name: Name of the layer in the model.
         weight_shape: Shape of the weight in PyTorch's axis order.
         points: The results for each measured size of the epitome, largest size first.
+        importance: Factor by which all losses of quality of this layer are multiplied.
 
     Examples:
         >>> points = (SensitivityPoint((32, 64), 0.5, 0.6, 0.2), SensitivityPoint((16, 64), 0.25, 0.8, 0.1))
@@ -79,6 +80,7 @@ class LayerSensitivity(Part):
     name: str
     weight_shape: tuple[int, ...]
     points: tuple[SensitivityPoint, ...]
+    importance: float = 1.0
 
     @cached_property
     def _curves(self) -> dict[SensitivityCost, tuple[list[float], list[float]]]:
@@ -89,7 +91,8 @@ class LayerSensitivity(Part):
         """
         points = sorted(self.points, key=lambda p: -p.ratio)
         given = [0.0, *(1 - p.ratio for p in points)]
-        return {by: (given, list(accumulate((0.0, *(p.cost(by) for p in points)), max))) for by in COSTS}
+        weighed = {by: [0.0, *(self.importance * p.cost(by) for p in points)] for by in COSTS}
+        return {by: (given, list(accumulate(weighed[by], max))) for by in COSTS}
 
     def cost(self, ratio: float, by: SensitivityCost = "residual") -> float:
         """Estimate how much quality is lost with an epitome of any size, by linear interpolation between the measured sizes.
@@ -161,6 +164,32 @@ class SensitivityReport(Record):
     def by_name(self) -> dict[str, LayerSensitivity]:
         """Name of each layer -> its measurements."""
         return {layer.name: layer for layer in self.layers}
+
+    def weighed(self, importance: Mapping[str, float]) -> SensitivityReport:
+        """Return a copy of the report in which the loss of quality of each layer is multiplied by the layer's importance.
+
+        Args:
+            importance: Name of each layer -> its importance, at least 0, such as ``nes_lab.attribution.layer_importance`` returns. Names
+                of layers that the report does not have are left out.
+
+        Raises:
+            OptionError: If a layer of the report is missing in ``importance``, or its value is negative or not finite.
+
+        Examples:
+            >>> import torch, nes_lab
+            >>> model = torch.nn.Sequential(torch.nn.Linear(64, 64))
+            >>> report = nes_lab.measure_sensitivity(model, torch.zeros(1, 64))
+            >>> report.weighed({"0": 2.0}).layers[0].cost(0.5) == 2 * report.layers[0].cost(0.5)
+            True
+        """
+        for layer in self.layers:
+            value = importance.get(layer.name)
+            if value is None:
+                raise OptionError(f"importance lacks layer {layer.name!r}.{closest(layer.name, importance)}")
+            if not 0 <= value < inf:
+                raise OptionError(f"importance[{layer.name!r}]={value}; give a finite number of at least 0")
+        layers = tuple(replace(layer, importance=layer.importance * importance[layer.name]) for layer in self.layers)
+        return replace(self, layers=layers)
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], options: Mapping[str, Any]) -> None:
         """Check that the report was measured on a given model and with given options of the epitomes.
