@@ -21,7 +21,7 @@ __all__ = ["Agreement", "compare_attributions"]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two networks depend on the same parts of the same inputs.
+    """Agreement of two networks: do they depend on the same parts of the same inputs?
 
     Args:
         first: Attribution of the first network.

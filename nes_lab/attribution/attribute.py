@@ -24,7 +24,7 @@ Method = Literal["integrated_gradients", "gradcam", "occlusion", "layer_conducta
 
 @dataclass(frozen=True)
 class Attribution:
-    """Which parts of some inputs a network's answers depend on.
+    """Values that say which parts of some inputs a network's answers depend on.
 
     Args:
         method: Name of the method.

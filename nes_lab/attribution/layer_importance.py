@@ -1,4 +1,4 @@
-"""How much of a network's answer flows through each layer with a weight: a number that the planner can weigh layers by.
+"""Measure how much of a network's answer flows through each layer with a weight: a number that the planner can weigh layers by.
 
 Tests: tests/attribution/test_layer_importance.py.
 """

@@ -27,7 +27,7 @@ SHARE_OF_SIDE = 8
 
 @dataclass
 class Task:
-    """What a method needs to know.
+    """Everything that a method needs: the network, the inputs and its options.
 
     Args:
         network: The network, in evaluation mode.
@@ -58,7 +58,7 @@ def layer_named(network: nn.Module, name: str) -> nn.Module:
     """
     modules = dict(network.named_modules())
     if not name or name not in modules:
-        raise OptionError(f"layer={name!r} is no layer of the {type(network).__name__}.{closest(name, modules)}")
+        raise OptionError(f"layer={name!r} is not a layer of the {type(network).__name__}.{closest(name, modules)}")
     return modules[name]
 
 
