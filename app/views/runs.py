@@ -31,10 +31,10 @@ def ask_filters(runs: Sequence[RunInfo]) -> list[RunInfo]:
             placeholder="label, tag, note, group, network, data set, budget",
             **in_address("search"),
             icon=":material/search:",
-            width=360,
+            width=340,
         )
         for name, label in FILTERS.items():
-            chosen[name] = st.multiselect(label, values[name], placeholder="any", **in_address(name), width=165)
+            chosen[name] = st.multiselect(label, values[name], placeholder="any", **in_address(name), width=150)
     return filter_runs(runs, chosen["state"], chosen["group"], chosen["routing"], words, chosen["tags"])
 
 

@@ -198,7 +198,7 @@ def legend_below(figure: go.Figure, height: int, entries: int) -> None:
     """
     room = 90 + 21 * entries
     total = height + room
-    legend = {"yref": "container", "yanchor": "top", "y": (room - 62) / total}
+    legend = {"yref": "container", "yanchor": "top", "y": (room - 62) / total, "maxheight": room}
     figure.update_layout(height=total, margin_b=room, legend=legend)
 
 

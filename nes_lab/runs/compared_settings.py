@@ -15,6 +15,7 @@ from nes_lab.text import format_value
 
 __all__ = ["compared_settings", "setting_title"]
 
+DENSE = "dense"
 _TITLES = {
     "label": "Label",
     "seed": "Seed",
@@ -77,6 +78,8 @@ def setting_title(path: str) -> str:
 def compared_settings(runs: Sequence[RunInfo]) -> Table:
     """Return a table with one row per setting in which the runs differ, and one column per run.
 
+    Settings of the compression are compared among the runs that are compressed.
+
     Examples:
         >>> runs = [RunInfo("a", label="first", config={"seed": 0}), RunInfo("b", config={"seed": 1})]
         >>> print(compared_settings(runs).text())
@@ -86,8 +89,16 @@ def compared_settings(runs: Sequence[RunInfo]) -> Table:
     """
     shown = [Column("field", "setting", "Name of the setting.")]
     shown += [Column(f"run-{place}", info.label or info.id, "Value in this run.") for place, info in enumerate(runs)]
-    rows = [
-        {"field": setting_title(path)} | {f"run-{place}": format_value(value) for place, value in enumerate(values)}
-        for path, values in config_difference(runs).items()
-    ]
+    compressed = [place for place, info in enumerate(runs) if info.config.get("compression")]
+    rows = []
+    for path, values in config_difference(runs).items():
+        if path == "compression.routing":
+            values = [values[place] if place in compressed else DENSE for place in range(len(runs))]
+        elif path.startswith("compression"):
+            # a dense run has none of these settings, which its row "Routing" says
+            among = [values[place] for place in compressed]
+            if all(value == among[0] for value in among):
+                continue
+        texts = {f"run-{place}": format_value(value) for place, value in enumerate(values)}
+        rows.append({"field": setting_title(path)} | texts)
     return Table(shown, rows)

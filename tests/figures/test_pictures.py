@@ -27,6 +27,7 @@ from nes_lab.records.compression_plan import CompressionPlan, KeptLayer, LayerPl
 from nes_lab.records.counts import Counts
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import run_table
+from nes_lab.runs.store import RunStore
 from tests.figures.samples import make_rows, make_sensitivity, make_snapshot, make_table, write_run
 
 MEGABYTE = 1_000_000
@@ -347,7 +348,8 @@ def test_accuracy_vs_madds_says_which_runs_have_no_top1():
         accuracy_vs_madds(["x"])
 
 
-def test_compared_runs_have_the_color_of_their_method(store):
+def test_compared_runs_have_the_color_of_their_method(tmp_path):
+    store = RunStore(tmp_path)
     ids = [
         write_run(store, label=str(seed), routing=routing, seed=seed) for routing in ("free", None) for seed in (0, 1)
     ]
