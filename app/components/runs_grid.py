@@ -100,7 +100,7 @@ def grid_columns(shown: Sequence[Column], tags: Sequence[str]) -> dict[str, Any]
     states = {"options": list(STATES), "color": [COLORS[state.tone] for state in STATES.values()], "width": 90}
     return config | {
         PICKED: kind.CheckboxColumn("", help="Select runs to compare or change them.", pinned=True, width=36),
-        "label": kind.TextColumn("Label", help=edit, pinned=True, max_chars=LABEL_LENGTH),
+        "label": kind.TextColumn("Label", help=edit, pinned=True, max_chars=LABEL_LENGTH, width=250),
         "state": kind.MultiselectColumn("State", help="What the run is doing.", **states),
         "tags": kind.MultiselectColumn("Tags", help=edit, options=list(tags), accept_new_options=True, width=130),
         "note": kind.TextColumn("Note", help=edit, max_chars=NOTE_LENGTH, width=160),

@@ -208,7 +208,7 @@ _COLUMNS = (
         "Time of training in hours, minutes and seconds; of an unfinished run, from its first to its latest measurement.",
         empty=NO_VALUE,
     ),
-    Column("place", "place in the queue", "Number of the run in the order of the queue.", "count", empty=NO_VALUE),
+    Column("place", "queue", "Place of the run in the order of the queue.", "count", empty=NO_VALUE),
     Column("disk", "disk", "Size of all files of the run.", "bytes", empty=NO_VALUE),
     Column("age", "age", "Time since the run was created."),
     Column("best", "", "A star marks the Pareto front."),
