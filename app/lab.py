@@ -21,6 +21,7 @@ STYLE = """<style>
 @media (max-width: 640px) { .stMainBlockContainer { padding: 2.6rem 0.8rem 2rem; } }
 .st-key-launch-card { position: sticky; top: 3.6rem; background: var(--st-background-color, inherit); }
 .st-key-sidebar-run a *, .st-key-sidebar-queue a * { white-space: normal; overflow: visible; overflow-wrap: anywhere; }
+@media (min-width: 641px) { .st-key-launch-card { max-height: calc(100vh - 4.5rem); overflow-y: auto; } }
 .stColumn:has(.st-key-launch-card) > div { height: 100%; }
 </style>"""
 

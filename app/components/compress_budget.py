@@ -11,8 +11,11 @@ from nes_lab.geometry.start_rules import ROUTING_MODES
 __all__ = ["ask_budget"]
 
 
-def ask_budget() -> dict[str, Any] | None:
+def ask_budget(slots: dict[str, Any]) -> dict[str, Any] | None:
     """Ask the user for the budget and the options of compression.
+
+    Args:
+        slots: Dict that gets a place for the slider of each budget, which is drawn when the plan is known.
 
     Returns:
         The ``compression`` section of the configuration; None: the user wants to train the dense network.
@@ -24,15 +27,14 @@ def ask_budget() -> dict[str, Any] | None:
         **in_address("dense"),
     ):
         return None
-    columns = [*st.columns(2, vertical_alignment="bottom"), *st.columns(2, vertical_alignment="bottom")]
-    with columns[0]:
+    slots["madds"], typed = st.columns([1.4, 1], vertical_alignment="bottom")
+    with typed:
         madds = text_or_none(field_input("compression.madds", value="60%"))
-    with columns[1]:
+    slots["params"], typed = st.columns([1.4, 1], vertical_alignment="bottom")
+    with typed:
         params = text_or_none(field_input("compression.params", placeholder="no limit"))
-    with columns[2]:
-        routing = ask_routing()
-    with columns[3]:
-        scope = field_input("compression.scope")
+    routing = ask_routing()
+    scope = field_input("compression.scope")
     with st.expander("More options: strategy, time budget, patches, rounding, layers"):
         left, right = st.columns(2)
         middle = right

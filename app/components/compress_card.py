@@ -1,5 +1,6 @@
 """Draw the card of the page Compress: what the planned network costs, a button that starts the training, and copies as text."""
 
+import json
 from typing import Any
 
 import streamlit as st
@@ -7,12 +8,15 @@ import streamlit as st
 from app.components.errors import plain_text, show_error
 from app.inputs import imports_refused
 from app.labels import in_words
+from app.workers import ask_worker
 from nes_lab.config import load_config
 from nes_lab.config.written import as_command, as_python, as_yaml
 from nes_lab.errors import NesLabError
 from nes_lab.experiment.train import train
-from nes_lab.import_spec import current_folder_importable
-from nes_lab.text import format_number, format_share
+from nes_lab.import_spec import current_folder_importable, is_import_spec
+from nes_lab.records.plan_words import quantity_words, times_words, what_binds
+from nes_lab.text import format_bytes, format_number, format_share
+from nes_lab.worker.client import Refusal, WorkerError
 
 __all__ = ["launch_card", "start"]
 
@@ -23,17 +27,20 @@ COPIES = (
 )
 
 
-def launch_card(config: dict[str, Any], planned: dict[str, Any] | None, problems: list[str]) -> None:
+def launch_card(
+    config: dict[str, Any], planned: dict[str, Any] | None, question: dict[str, Any] | None, problems: list[str]
+) -> None:
     """Draw the totals of a plan, the button Launch, and the experiment as text.
 
     Args:
         config: The configuration that the form describes.
         planned: The compression plan; None if there is none. Launch is then off, except for a dense network.
+        question: The question for the plan; None for a dense network.
         problems: Reasons why a run cannot start. Launch is then off.
     """
     launches = st.session_state.setdefault("launches", 0)
     if planned is not None:
-        show_totals(planned)
+        show_totals(planned, config["compression"])
     name = f"launch-{launches}"
     add_problem(config, planned, problems)
     ready = not problems and (config["compression"] is None or planned is not None)
@@ -41,6 +48,8 @@ def launch_card(config: dict[str, Any], planned: dict[str, Any] | None, problems
     launched = st.button("Launch", key=name, disabled=not ready, **options)
     for reason in problems:
         st.caption(plain_text(reason))
+    if planned is not None and question is not None and not planned.get("latency_ms") and planned.get("budget", True):
+        measure_time(question)
     show_copies(config)
     if launched:
         st.session_state["launches"] = launches + 1  # gives the button a new key, so that a second click does nothing
@@ -59,15 +68,42 @@ def add_problem(config: dict[str, Any], planned: dict[str, Any] | None, problems
         problems.append(in_words(str(error)))
 
 
-def show_totals(planned: dict[str, Any]) -> None:
-    """Draw what the planned network costs beside the dense one."""
+def show_totals(planned: dict[str, Any], budget: dict[str, Any]) -> None:
+    """Draw what the planned network costs beside the dense one, and what keeps it from being smaller."""
     dense, predicted = planned["dense"], planned["predicted"]
-    for key, name in (("madds", "MAdds"), ("params", "Params")):
-        st.metric(name, format_number(predicted[key]), help=f"{predicted[key]:,} of {dense[key]:,}")
-        st.caption(f"{format_share(predicted[key], dense[key])} of the dense {format_number(dense[key])}")
-    st.caption(f"{len(planned['layers'])} layers compressed, {len(planned['kept_layers'])} kept dense")
-    for note in planned["notes"]:
-        st.text(note)
+    st.metric("MAdds", format_number(predicted["madds"]), help=f"{predicted['madds']:,} of {dense['madds']:,}")
+    st.caption(plain_text(quantity_words("madds", planned, budget)))
+    counts = {
+        "Params": (format_number(predicted["params"]), quantity_words("params", planned, budget)),
+        "File": (
+            format_bytes(predicted["stored_bytes"]),
+            f"{format_share(predicted['stored_bytes'], dense['stored_bytes'])} of dense",
+        ),
+        "Layers replaced": (f"{len(planned['layers'])}", f"of {len(planned['rows'])}"),
+    }
+    lines = [f"{name} **{plain_text(value)}** · {plain_text(words)}" for name, (value, words) in counts.items()]
+    st.markdown("  \n".join(lines))
+    st.warning(f"**What binds:** {plain_text(what_binds(planned, budget))}")
+    with st.expander("Notes of the plan"):
+        for note in planned["notes"]:
+            st.text(note)
+
+
+def measure_time(question: dict[str, Any]) -> None:
+    """Draw the measured time of the planned network beside the dense one, or a button that measures it on this machine."""
+    key = json.dumps(question)
+    times = st.session_state.setdefault("times", {})
+    if key in times:
+        st.caption(f"One input here: {plain_text(times_words(times[key]))}. Each layer is computed in its fastest way.")
+    elif not is_import_spec(question["backbone"]["name"]) and st.button(
+        "Measure the time here", icon=":material/timer:", width="stretch", help="Takes about 10 s."
+    ):
+        try:
+            times[key] = ask_worker("jobs", "times", question, text="Measuring")
+        except (Refusal, WorkerError) as error:
+            show_error(str(error))
+            return
+        st.rerun()
 
 
 def show_copies(config: dict[str, Any]) -> None:

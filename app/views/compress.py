@@ -1,5 +1,7 @@
 """Compress page: choose a network and a budget, see the compression plan, and start a training run."""
 
+from typing import Any
+
 import streamlit as st
 
 from app.components.all_settings import ask_all_settings
@@ -7,7 +9,9 @@ from app.components.backbone_picker import ask_backbone, ask_width
 from app.components.compress_budget import ask_budget
 from app.components.compress_card import launch_card
 from app.components.compress_form import ask_data, ask_training
-from app.components.compress_plan import show_plan
+from app.components.compress_layers import layer_card
+from app.components.compress_plan import plan_question, show_plan
+from app.components.compress_plane import ask_region, show_plane, show_sliders
 from app.remembered import set_form_experiment
 
 st.title("Compress")
@@ -18,7 +22,8 @@ with form:
     name, known = ask_backbone()
     backbone = {"name": name, "width": ask_width(known)}
     data, facts = ask_data(known, problems)
-    budget = ask_budget()
+    slots: dict[str, Any] = {}
+    budget = ask_budget(slots)
     training, loading, seed, label = ask_training(snap=bool(budget and budget["snap"]))
 config = {
     "label": label,
@@ -31,12 +36,24 @@ config = {
 with form:
     ask_all_settings(config)
 set_form_experiment(config)
+question: dict[str, Any] | None = None
 with middle:
     st.subheader("Plan")
     if budget is None:
         planned = None
         st.info("The dense network is trained, so there is nothing to plan.", icon=":material/info:")
     else:
-        planned = show_plan(backbone, budget, facts)
-with right, st.container(border=True, key="launch-card"):
-    launch_card(config, planned, problems)
+        question = plan_question(backbone, budget, facts)
+        planned = show_plan(question, slots)
+if question is not None:
+    show_sliders(slots, question, planned)
+    if planned is not None:
+        with slots["plane"]:
+            show_plane(question, planned)
+with right, st.container(key="launch-card"):
+    with st.container(border=True):
+        launch_card(config, planned, question, problems)
+    if budget is not None:
+        layer_card(planned)
+if question is not None and planned is not None:
+    ask_region(question)

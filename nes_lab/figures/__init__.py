@@ -56,6 +56,7 @@ Pages:
 
 Drawn by JavaScript in the browser:
 ``explorer_data``: prepare the linked explorer of one layer, whose code is in ``static/``.
+``slider_data``: prepare a slider for a budget, on which the part that cannot be reached is hatched.
 
 Shared by the figures:
 ``theme``: define the colors, fonts and templates of all figures.

@@ -25,7 +25,7 @@ _TOP = 1.06
 
 def budget_plane(
     plan: Mapping[str, Any],
-    limits: Mapping[str, float],
+    budgets: Mapping[str, float],
     region: Reachable | None = None,
     paper: Sequence[PaperBudget] = (),
     method: str = "",
@@ -37,14 +37,14 @@ def budget_plane(
 
     Args:
         plan: Dict with the counts ``dense`` and ``predicted``, as :meth:`CompressionPlan.to_dict` returns.
-        limits: Limits on ``madds`` and ``params`` as numbers, from :meth:`Budget.limits`. A quantity without a limit is left out.
+        budgets: Limits on ``madds`` and ``params`` as shares of the dense network. A quantity without a limit is left out.
         region: What the network can reach; None: not known yet.
         paper: Published budgets for this network.
         method: How starts are set, such as ``"tiled"``, to name the plan in the figure.
 
     Examples:
         >>> counts = {"dense": {"madds": 300, "params": 20}, "predicted": {"madds": 225, "params": 15}}
-        >>> budget_plane(counts, {"madds": 225}).layout.meta["alt"]
+        >>> budget_plane(counts, {"madds": 0.75}).layout.meta["alt"]
         'Params against MAdds, as shares of the dense network. The plan has 75.0% of the MAdds and 75.0% of the params.'
     """
     dense, predicted = plan["dense"], plan["predicted"]
@@ -58,7 +58,6 @@ def budget_plane(
         showlegend=False,
         hovermode="closest",
     )
-    budgets = {name: limit / dense[name] for name, limit in limits.items() if name in shares}
     if region is not None:
         _add_region(figure, region)
     _forbid(figure, budgets)
@@ -68,6 +67,7 @@ def budget_plane(
     least = {name: region.least_share(name) if region else 0.01 for name in shares}
     _add_handles(figure, budgets, least, x, y)
     ticks = {"range": [0, _TOP], "tickvals": [0, 0.25, 0.5, 0.75, 1], "tickformat": ".0%", "zeroline": False}
+    ticks |= {"title_font_size": 12}
     figure.update_xaxes(title_text=f"MAdds, of the dense {format_number(dense['madds'])}", **ticks)
     figure.update_yaxes(title_text=f"params, of {format_number(dense['params'])}", **ticks)
     return figure

@@ -44,8 +44,8 @@ def plan_bars(bars: Sequence[Bar], quantity: str = "madds", chosen: str | None =
     things = "1 layer or stage" if len(bars) == 1 else f"{len(bars)} layers or stages"
     figure = new_figure(
         f"{title} of {things}, dense against planned: {format_number(sum(dense))} become {format_number(sum(planned))}.",
-        height=44 + 19 * max(len(bars), 4),
-        margin={"l": 8, "r": 8, "t": 4, "b": 32},
+        height=68 + 19 * max(len(bars), 4),
+        margin={"l": 8, "r": 8, "t": 28, "b": 32},
         barmode="overlay",
         bargap=0.3,
         showlegend=False,
@@ -82,7 +82,7 @@ def plan_bars(bars: Sequence[Bar], quantity: str = "madds", chosen: str | None =
         tickfont_size=11,
         showgrid=False,
     )
-    figure.update_xaxes(title_text=title, tickformat="~s", range=[0, 1.28 * max(dense)], nticks=5)
+    figure.update_xaxes(title_text=title, title_font_size=12, tickformat="~s", range=[0, 1.28 * max(dense)], nticks=5)
     return figure
 
 

@@ -39,6 +39,11 @@ class Bar:
         """The pattern that names exactly these layers in the option ``overrides``."""
         return pattern_of(self.name, self.is_stage)
 
+    @property
+    def compressed(self) -> list[str]:
+        """Names of the layers that the plan compresses."""
+        return [str(row["name"]) for row in self.layers if row["epitome_shape"]]
+
     def total(self, key: str) -> int:
         """Return the sum of one count of the layers, such as ``"madds"`` or ``"madds_dense"``."""
         return sum(row[key] for row in self.layers)

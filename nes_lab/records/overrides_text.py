@@ -6,12 +6,12 @@ Tests: tests/records/test_fold_rows.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nes_lab.errors import OptionError
 
-__all__ = ["pattern_of", "read_overrides", "with_override", "without_override"]
+__all__ = ["pattern_of", "read_overrides", "with_override", "with_overrides", "without_override"]
 
 
 def pattern_of(name: str, is_stage: bool = False) -> str:
@@ -69,6 +69,26 @@ def with_override(text: str | None, pattern: str, settings: Mapping[str, Any]) -
     if any(name in settings for name in sizes):
         before = {name: value for name, value in before.items() if name not in sizes}
     return json.dumps(overrides | {pattern: before | dict(settings)})
+
+
+def with_overrides(text: str | None, patterns: Iterable[str], settings: Mapping[str, Any]) -> str:
+    """Return the option with the same settings for several more patterns. See :func:`with_override`.
+
+    Args:
+        text: The option as JSON text; may be empty.
+        patterns: Patterns of layer names.
+        settings: Settings of the layers, such as ``{"ratio": 0.5}``.
+
+    Raises:
+        OptionError: If the text cannot be read.
+
+    Examples:
+        >>> with_overrides("", ["a", "b"], {"keep": True})
+        '{"a": {"keep": true}, "b": {"keep": true}}'
+    """
+    for pattern in patterns:
+        text = with_override(text, pattern, settings)
+    return text or ""
 
 
 def without_override(text: str | None, pattern: str) -> str:

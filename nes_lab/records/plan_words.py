@@ -10,17 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nes_lab.records.reachable import shares_of
-from nes_lab.text import format_number, format_room, format_shape, format_share
+from nes_lab.text import format_ms, format_number, format_room, format_shape, format_share
 
-__all__ = ["layer_words", "quantity_words", "what_binds"]
+__all__ = ["layer_words", "quantity_words", "settings_words", "stage_words", "times_words", "what_binds"]
 
 Rows = Sequence[Mapping[str, Any]]
 NAMES = {"madds": "MAdds", "params": "params"}
 UNTOUCHED = "the budget is met without it"
 """Reason of layers that could shrink."""
-
-MANY = 0.1
-"""Share of the plan's multiply-adds from which layers that stay dense are named as what binds."""
 
 
 def quantity_words(quantity: str, planned: Mapping[str, Any], budget: Mapping[str, Any]) -> str:
@@ -54,12 +51,18 @@ def what_binds(planned: Mapping[str, Any], budget: Mapping[str, Any]) -> str:
         >>> row = {"name": "a", "epitome_shape": None, "reason": "depthwise", "madds": 300, "params": 3}
         >>> planned = {"dense": {"madds": 1000, "params": 10}, "predicted": {"madds": 600, "params": 6}, "rows": [row]}
         >>> what_binds(planned, {"madds": "60%"})
-        'The MAdds budget. 50% of the MAdds that are left are in 1 layer that stays dense: depthwise.'
+        'The MAdds budget. 50% of the MAdds that are left are in 1 layer that stays dense, depthwise.'
     """
     dense, predicted, limits = planned["dense"], planned["predicted"], shares_of(budget, planned["dense"])
     used = {name: predicted[name] / (limit * dense[name]) for name, limit in limits.items()}
     tightest = max(used, key=lambda name: used[name], default=None)
-    first = f"The {NAMES[tightest]} budget." if tightest else "The time budget."
+    first = (
+        f"The {NAMES[tightest]} budget."
+        if tightest
+        else "The time budget."
+        if budget.get("latency_ms")
+        else "No budget."
+    )
     quantity = tightest or "madds"
     kept: dict[str, list[int]] = defaultdict(list)
     for row in planned["rows"]:
@@ -67,12 +70,12 @@ def what_binds(planned: Mapping[str, Any], budget: Mapping[str, Any]) -> str:
             kept[row["reason"]].append(row[quantity])
     if not kept or not predicted[quantity]:
         return f"{first} All layers can shrink."
+    share = sum(map(sum, kept.values())) / predicted[quantity]
+    count = sum(map(len, kept.values()))
+    layers = "1 layer that stays" if count == 1 else f"{count} layers that stay"
     reason, counts = max(kept.items(), key=lambda item: sum(item[1]))
-    share = sum(counts) / predicted[quantity]
-    if share < MANY:
-        return f"{first} Layers that stay dense hold less than {MANY:.0%} of what is left."
-    layers = f"{len(counts)} layer that stays" if len(counts) == 1 else f"{len(counts)} layers that stay"
-    return f"{first} {share:.0%} of the {NAMES[quantity]} that are left are in {layers} dense: {reason}."
+    most = "" if len(kept) == 1 else f" most of it in {len(counts)}:"
+    return f"{first} {share:.0%} of the {NAMES[quantity]} that are left are in {layers} dense,{most} {reason}."
 
 
 def layer_words(row: Mapping[str, Any]) -> str:
@@ -93,3 +96,53 @@ def layer_words(row: Mapping[str, Any]) -> str:
     if row.get("why"):
         return f"{size}, because you set it here. {cost}"
     return f"{size}. All layers shrink by about the same share of their channels, until the budget is met. {cost}"
+
+
+def stage_words(rows: Rows) -> str:
+    """Return in words what a plan does with the layers of a stage.
+
+    Args:
+        rows: The rows of the layers, from :meth:`CompressionPlan.rows`.
+
+    Examples:
+        >>> row = {"epitome_shape": None, "reason": "depthwise", "madds": 5, "madds_dense": 5}
+        >>> stage_words([row, row | {"epitome_shape": (2, 2), "madds": 2}])
+        '1 of 2 layers is compressed. They keep 70% of their 10 MAdds.'
+    """
+    shrunk = sum(bool(row["epitome_shape"]) for row in rows)
+    planned, dense = (sum(row[key] for row in rows) for key in ("madds", "madds_dense"))
+    are = "is" if shrunk == 1 else "are"
+    kept = format_share(planned, dense, digits=0)
+    return f"{shrunk} of {len(rows)} layers {are} compressed. They keep {kept} of their {format_number(dense)} MAdds."
+
+
+def settings_words(settings: Mapping[str, Any]) -> str:
+    """Return the settings of a layer from the option ``overrides`` in words.
+
+    Args:
+        settings: The settings.
+
+    Examples:
+        >>> settings_words({"keep": True}), settings_words({"ratio": 0.5, "routing": "free"})
+        ('kept dense', 'ratio 50%, routing free')
+    """
+    words = {"keep": "kept dense"} if settings.get("keep") else {}
+    if isinstance(settings.get("ratio"), int | float):
+        words["ratio"] = f"ratio {format_share(settings['ratio'], digits=0)}"
+    return ", ".join(words.get(name, f"{name.replace('_', ' ')} {value}") for name, value in settings.items())
+
+
+def times_words(times: Mapping[str, float]) -> str:
+    """Return in words how long a planned network takes beside the dense one, with the spread of the ratio.
+
+    Args:
+        times: Median times ``ms`` and ``dense_ms`` in milliseconds, ``error``: the relative standard error of their ratio, and
+            ``rounds``: how often each network was timed.
+
+    Examples:
+        >>> times_words({"ms": 14.1, "dense_ms": 15.2, "error": 0.01, "rounds": 40})
+        '14.1 ms, dense 15.2 ms: 0.93 ± 0.01 times as long, from 40 rounds'
+    """
+    ratio = times["ms"] / times["dense_ms"]
+    both = f"{format_ms(times['ms'])}, dense {format_ms(times['dense_ms'])}"
+    return f"{both}: {ratio:.2f} ± {ratio * times['error']:.2f} times as long, from {times['rounds']:.0f} rounds"

@@ -8,6 +8,7 @@ slower jobs, so that a plan never waits for them.
 ``serve``: the worker's side: accept questions, answer them one after another, and stop work that nobody waits for.
 ``questions``: what a worker can be asked, by name.
 ``plans``: answer the question for a compression plan, and keep networks, surveys and ladders.
+``times``: measure the time of a planned network beside the dense one.
 ``exports``: write the network of a run into a file, compare its forms, and predict its validation data.
 ``importances``: ask which settings of a sweep mattered most.
 """

@@ -22,7 +22,7 @@ from nes_lab.planning.plan_again import PlanAgain
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.compression_plan import CompressionPlan
 
-__all__ = ["PlanDesk"]
+__all__ = ["PlanDesk", "read_question"]
 
 NETWORKS_KEPT = 8
 """Number of networks whose surveys and ladders are kept. The one that was used longest ago is dropped first."""
@@ -68,12 +68,12 @@ class PlanDesk:
         Raises:
             NesLabError: If a value is wrong.
         """
-        source, compression = _read(question)
+        source, compression = read_question(question)
         again = self._network(source)
         return again.region(budget_of(compression), plan_options(compression, source.seed), on_progress).to_dict()
 
     def _plan(self, question: Mapping[str, Any], on_progress: OnProgress | None) -> CompressionPlan:
-        source, compression = _read(question)
+        source, compression = read_question(question)
         if _needs_weights(compression):
             return plan_backbone(source, compression, seconds=question.get("seconds", 60.0), on_progress=on_progress)
         again = self._network(source)
@@ -89,8 +89,15 @@ class PlanDesk:
         return again
 
 
-def _read(question: Mapping[str, Any]) -> tuple[DenseSource, CompressionConfig]:
-    """Return the network and the settings of compression that a question names."""
+def read_question(question: Mapping[str, Any]) -> tuple[DenseSource, CompressionConfig]:
+    """Return the network and the settings of compression that a question names.
+
+    Args:
+        question: ``backbone``, ``compression``, ``input_shape``, ``classes`` and optionally ``seed``, as in :meth:`PlanDesk.answer`.
+
+    Raises:
+        OptionError: If a value is wrong.
+    """
     seed = question.get("seed", 0)
     config = load_config({name: question[name] for name in ("backbone", "compression")} | {"seed": seed})
     assert config.compression is not None  # a question gives it

@@ -52,7 +52,7 @@ def see_every_page_without_runs(page, url):
         settle(page)
         assert page.locator("h1").inner_text() == title
         if path == "compress":
-            page.get_by_text("Layers compressed").wait_for()
+            page.get_by_text("Layers replaced").wait_for()
             page.locator(".js-plotly-plot .main-svg").first.wait_for()
         else:
             page.get_by_text("make demo").first.wait_for()
@@ -127,7 +127,7 @@ def test_pages_from_no_runs_through_a_training_to_the_trade_off(app):
         settle(page)
         page.get_by_label("MAdds budget", exact=True).fill("60%")
         page.get_by_label("MAdds budget", exact=True).press("Enter")
-        page.get_by_text("Layers compressed").wait_for()
+        page.get_by_text("Layers replaced").wait_for()
         page.get_by_label("Epochs", exact=True).fill("1")
         page.get_by_label("Epochs", exact=True).press("Enter")
         page.get_by_label("Label (free text)", exact=True).fill("from the browser")
@@ -217,7 +217,7 @@ def test_compress_drops_a_plan_that_nobody_waits_for(app):
     with browse() as (page, faults):
         page.goto(f"{url}/compress")
         settle(page)
-        page.get_by_text("Layers compressed").wait_for()
+        page.get_by_text("Layers replaced").wait_for()
         limit = page.get_by_label("Time budget (ms or share)", exact=True)
         page.get_by_text("More options").click()
         limit.fill("75%")
@@ -225,11 +225,11 @@ def test_compress_drops_a_plan_that_nobody_waits_for(app):
         page.get_by_text("Planning: ").first.wait_for()  # measuring takes about 20 s
         other = page.context.browser.new_page()
         other.goto(f"{url}/compress")
-        other.get_by_text("Layers compressed").wait_for(timeout=10_000)
+        other.get_by_text("Layers replaced").wait_for(timeout=10_000)
         limit.fill("")
         limit.press("Enter")
         page.get_by_text("Planning: ").wait_for(state="detached", timeout=10_000)
-        page.get_by_text("Layers compressed").wait_for()
+        page.get_by_text("Layers replaced").wait_for()
         assert not faults
 
 
@@ -323,6 +323,38 @@ def test_epitomes_compares_runs_with_one_color_scale(app):
 
 
 @pytest.mark.slow
+def test_compress_drags_the_point_and_the_slider_and_keeps_the_focus(app):
+    url, _ = app
+    with browse(width=1440) as (page, faults):
+        page.goto(f"{url}/compress?compression.round_to=2")
+        settle(page)
+        handle = page.locator('.nes-handle[aria-label^="plan"]')
+        handle.wait_for()
+        page.wait_for_timeout(1500)  # the columns settle
+        handle.scroll_into_view_if_needed()
+        box = handle.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + 40, y + 30, steps=6)
+        page.mouse.up()
+        page.wait_for_url("**compression.params=**")  # below the line of plans
+        slider = page.get_by_role("slider", name="MAdds budget").and_(page.locator("input"))
+        page.wait_for_function("document.querySelector('.nes-slider input').value != '600'")  # 60%, before the drag
+        before = int(slider.input_value())
+        slider.focus()
+        for _ in range(2):  # each after the answer to the one before
+            page.keyboard.press("ArrowLeft")
+            page.wait_for_timeout(1500)
+        share = int(slider.input_value())
+        assert share == before - 10
+        assert page.evaluate("document.activeElement.type") == "range"
+        page.wait_for_url(f"**compression.madds={share / 10:g}%25**")
+        assert page.get_by_role("textbox", name="MAdds budget").input_value() == f"{share / 10:g}%"
+        assert not faults
+
+
+@pytest.mark.slow
 def test_forms_and_the_current_run_survive_a_change_of_page(app):
     url, store = app
     older = write_run(store, label="older", routing="free")
@@ -341,11 +373,11 @@ def test_forms_and_the_current_run_survive_a_change_of_page(app):
         page.get_by_role("link", name="Trade-off").click()
         page.get_by_role("heading", name="Trade-off").wait_for()
         page.get_by_role("link", name="Compress").first.click()
-        page.get_by_text("Layers compressed").wait_for()
+        page.get_by_text("Layers replaced").wait_for()
         assert budget.input_value() == "45%" and page.get_by_label("Seed", exact=True).input_value() == "7"
         other = page.context.browser.new_page()
         other.goto(page.url)
-        other.get_by_text("Layers compressed").wait_for()
+        other.get_by_text("Layers replaced").wait_for()
         expect(other.get_by_label("MAdds budget", exact=True)).to_have_value("45%")
         page.goto(url)
         settle(page)

@@ -32,8 +32,8 @@ from tests.house.tree import ROOT
 
 PAGES = ("start", "compress", "runs", "run", "epitomes", "trade_off", "sweep")
 PLAN = {
-    "dense": {"params": 2000, "madds": 300_000},
-    "predicted": {"params": 1000, "madds": 180_000},
+    "dense": {"params": 2000, "madds": 300_000, "stored_bytes": 8000},
+    "predicted": {"params": 1000, "madds": 180_000, "stored_bytes": 4000},
     "layers": {"a": {}},
     "kept_layers": {"b": {}},
     "notes": ["under the MAdds budget by 1%"],
@@ -41,13 +41,29 @@ PLAN = {
 }
 
 
+REGION = {
+    "dense": PLAN["dense"],
+    "least": {"params": 400, "madds": 60_000, "stored_bytes": 1600},
+    "madds": [60_000, 300_000],
+    "fewest_params": [400, 2000],
+    "most_params": [400, 2000],
+    "path_madds": [300_000, 60_000],
+    "path_params": [2000, 400],
+}
+
+
 class Planner:
     """Stands in for the workers, which load torch; remembers what it was asked."""
 
     def __init__(self):
-        self.answer, self.questions = PLAN, []
+        self.answer, self.questions, self.regions = PLAN, [], 0
 
     def __call__(self, worker, name, arguments, *, seconds, waiting):
+        if name == "times":
+            return {"ms": 14.1, "dense_ms": 15.2, "error": 0.01, "rounds": 40}
+        if name == "region":
+            self.regions += 1
+            return REGION
         assert name == "plan"
         self.questions.append(json.loads(json.dumps(arguments)))  # as it goes through the socket
         self.kind = worker.kind
@@ -148,8 +164,9 @@ def test_compress_asks_the_worker_for_a_plan(home, planner):
     assert question["backbone"]["name"] == "small_mobilenetv2" and planner.kind == "plans"
     assert (question["input_shape"], question["classes"]) == ([1, 8, 8], 10)
     assert planner.compression.items() >= {"madds": "60%", "routing": "learner", "round_to": 8}.items()
-    assert [metric.value for metric in at.metric][:2] == ["180 k", "1 k"]
-    assert "60.0% of the dense 300 k" in words(at)
+    assert [metric.value for metric in at.metric] == ["180 k"]
+    assert "60.0% of dense" in words(at) and "Params **1 k** · 50.0% of dense" in words(at)
+    assert "What binds:** The MAdds budget" in plain(at.warning[0].value)
     reasons = at.dataframe[1].value
     assert list(reasons["why"])[-1] == "kept dense: head" and "factored" in reasons["why"][0]
     assert reasons["madds_factored"][0] == 32768 and "product_map: it has no sampled" in reasons["unavailable"][0]
@@ -161,6 +178,52 @@ def test_compress_asks_the_worker_for_a_plan(home, planner):
     wanted = {"latency_ms": "75%", "strategy": "sensitivity", "overrides": '{"head*": {"keep": true}}'}
     assert planner.compression.items() >= wanted.items() and planner.questions[-1]["seconds"] == 20
     assert planner.kind == "jobs"  # measuring takes long, and a plan in another tab must not wait for it
+
+
+def test_compress_draws_what_can_be_reached_and_sliders_for_it(home, planner):
+    at = open_page("compress")
+    plane = next(each for each in figures(at) if "Params against MAdds" in each["layout"]["meta"]["alt"])
+    assert "The network can reach 20.0% of the MAdds" in plane["layout"]["meta"]["alt"]
+    assert {each["id"] for each in plane["layout"]["meta"]["handles"]} == {"madds", "point"}
+    drawn = [item.proto for item in at.get("bidi_component") if item.proto.component_name == "nes_lab_slider"]
+    sliders = [json.loads(proto.json)["slider"] for proto in drawn]
+    assert [(each["value"], each["least"], each["plan"]) for each in sliders] == [(0.6, 0.2, 0.6), (1.0, 0.2, 0.5)]
+    regions = planner.regions
+    at.text_input(key="compression.madds").set_value("40 %").run()
+    assert planner.regions == regions  # another budget changes nothing that can be reached
+    at.number_input(key="compression.round_to").set_value(4).run()
+    assert planner.regions == regions + 1
+
+
+def test_compress_measures_the_time_on_request(home, planner):
+    at = open_page("compress")
+    next(button for button in at.button if button.label == "Measure the time here").click().run()
+    assert "14.1 ms, dense 15.2 ms: 0.93 ± 0.01 times as long" in words(at)
+    assert not [button for button in at.button if button.label == "Measure the time here"]
+    at.text_input(key="compression.madds").set_value("50%").run()
+    assert "14.1 ms" not in words(at)  # another plan takes another time
+
+
+def test_compress_sets_a_layer_and_takes_it_back(home, planner):
+    at = open_page("compress")
+    name = PLAN["rows"][0]["name"]
+    at.session_state["chosen-layer"] = name  # as a click on its bar
+    at.run()
+    assert f"**{name}** clicked" in words(at) and "of the dense layer's" in words(at)
+    at.button(key="keep-dense").click().run()
+    assert json.loads(planner.compression["overrides"]) == {name: {"keep": True}}
+    assert at.text_input(key="compression.overrides").value == planner.compression["overrides"]
+    at.slider(key="layer-ratio").set_value(25).run()
+    planner.answer = Refusal("overrides: ratio=0.25 cannot be met", "OptionError")
+    at.button(key="set-ratio").click().run()
+    assert json.loads(planner.compression["overrides"]) == {name: {"ratio": 0.25}}
+    planner.answer = PLAN
+    at.button(key="refused-undo").click().run()  # also where the plan is refused
+    assert json.loads(at.text_input(key="compression.overrides").value) == {name: {"keep": True}} and not at.error
+    at.button(key="routing-free").click().run()
+    assert json.loads(planner.compression["overrides"]) == {name: {"keep": True, "routing": "free"}}
+    at.button(key=f"drop-{name}").click().run()
+    assert not planner.compression.get("overrides") and at.button(key="undo-override")
 
 
 def test_compress_plans_for_the_input_of_the_data_set(home, planner):

@@ -8,6 +8,7 @@ from nes_lab.errors import OptionError
 from nes_lab.figures.budget_plane import budget_plane
 from nes_lab.figures.paper_budgets import paper_budgets
 from nes_lab.figures.plan_bars import plan_bars
+from nes_lab.figures.slider_data import slider_data
 from nes_lab.records.counts import Counts
 from nes_lab.records.fold_rows import bars_of
 from nes_lab.records.reachable import Reachable, budget_at
@@ -30,7 +31,7 @@ def _named(figure, name):
 
 
 def test_plane_draws_region_dense_plan_and_what_is_over_a_budget():
-    figure = budget_plane(PLAN, {"madds": 225e6}, REGION, method="<b>learner")
+    figure = budget_plane(PLAN, {"madds": 0.75}, REGION, method="<b>learner")
     assert (_named(figure, "dense").x[0], _named(figure, "dense").y[0]) == (1, 1)
     assert (_named(figure, "your plan").x[0], _named(figure, "your plan").y[0]) == (0.5, 0.75)
     assert _named(figure, "your plan").text[0] == "you: &lt;b&gt;learner"
@@ -43,7 +44,7 @@ def test_plane_draws_region_dense_plan_and_what_is_over_a_budget():
 
 
 def test_plane_has_a_handle_for_the_plan_and_for_each_budget():
-    figure = budget_plane(PLAN, {"madds": 225e6, "params": 3e6}, REGION)
+    figure = budget_plane(PLAN, {"madds": 0.75, "params": 0.75}, REGION)
     handles = {each["id"]: each for each in figure.layout.meta["handles"]}
     assert {name: each["kind"] for name, each in handles.items()} == {"madds": "x", "params": "y", "point": "point"}
     assert (handles["madds"]["x"], handles["madds"]["x0"], handles["madds"]["x1"]) == (0.75, 0.2, 1.0)
@@ -79,3 +80,12 @@ def test_bars_can_be_clicked_and_show_the_chosen_one():
     assert dense.text[0].endswith("· 50%")
     with pytest.raises(OptionError, match="bars is empty"):
         plan_bars([])
+
+
+def test_slider_says_what_can_be_reached_and_marks_plan_and_paper():
+    paper = paper_budgets("mobilenetv2_100", (3, 224, 224), 1000)
+    slider = slider_data("madds", {"madds": "225M"}, PLAN["dense"], PLAN["predicted"], REGION, paper)
+    assert (slider["value"], slider["least"], slider["plan"], slider["marks"]) == (0.75, 0.2, 0.5, [0.75])
+    assert slider["words"] == "20% to 100% can be reached · dashed: published"
+    slider = slider_data("params", {"madds": "225M"}, PLAN["dense"], None, None, paper)
+    assert (slider["value"], slider["plan"], slider["marks"], slider["words"]) == (1.0, None, [], "no limit")

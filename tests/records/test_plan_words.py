@@ -15,10 +15,14 @@ PLANNED = {"dense": {"madds": 400, "params": 100}, "predicted": {"madds": 300, "
 
 def test_what_binds_is_the_tightest_budget_and_the_layers_that_cannot_shrink():
     assert what_binds(PLANNED, {"madds": "75%", "params": "99%"}).startswith("The MAdds budget. 18% of the MAdds")
-    assert "2 layers that stay dense: depthwise." in what_binds(PLANNED, {"madds": "75%"})
+    assert "2 layers that stay dense, depthwise." in what_binds(PLANNED, {"madds": "75%"})
     assert (
         what_binds(PLANNED, {"params": "80", "madds": "90%"}) == "The params budget. 12% of the params that are left "
-        "are in 2 layers that stay dense: depthwise."
+        "are in 2 layers that stay dense, depthwise."
+    )
+    stem = ROWS[0] | {"name": "d", "reason": "the stem", "madds": 10}
+    assert "21% of the MAdds that are left are in 3 layers that stay dense, most of it in 2: depthwise." in what_binds(
+        PLANNED | {"rows": [*ROWS, stem]}, {"madds": "75%"}
     )
     assert what_binds(PLANNED | {"rows": ROWS[2:]}, {"madds": "75%"}) == "The MAdds budget. All layers can shrink."
     assert what_binds(PLANNED, {"latency_ms": "50%"}).startswith("The time budget.")

@@ -16,6 +16,7 @@ export function drawHandles(node, handles, onMove) {
     known.delete(id);
   }
   node.style.position = "relative";
+  node.setAttribute("role", handles.length ? "group" : "img"); // readers of the screen do not look into a picture
   for (const spec of handles) {
     if (!known.has(spec.id)) known.set(spec.id, makeHandle(node));
     const handle = known.get(spec.id);
