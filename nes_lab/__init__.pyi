@@ -8,6 +8,7 @@ from nes_lab.cost.measure import measure_latency as measure_latency
 from nes_lab.cost.measure import measure_peak_memory as measure_peak_memory
 from nes_lab.datasets.check.check import check_data as check_data
 from nes_lab.datasets.check.report import DataReport as DataReport
+from nes_lab.datasets.write_image_folder import write_image_folder as write_image_folder
 from nes_lab.epitome.routing_map import RoutingMap as RoutingMap
 from nes_lab.errors import BudgetError as BudgetError
 from nes_lab.errors import CheckpointError as CheckpointError
@@ -19,6 +20,7 @@ from nes_lab.errors import NesLabError as NesLabError
 from nes_lab.errors import OptionError as OptionError
 from nes_lab.errors import PlanError as PlanError
 from nes_lab.errors import RunError as RunError
+from nes_lab.experiment.open_data import open_data as open_data
 from nes_lab.experiment.open_runs import import_run as import_run
 from nes_lab.experiment.open_runs import list_runs as list_runs
 from nes_lab.experiment.open_runs import open_run as open_run

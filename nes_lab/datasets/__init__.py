@@ -37,6 +37,7 @@ Images in files and archives:
 - ``image_folder``: load images from one folder per class.
 - ``image_shards``: load images from tar archives.
 - ``imagenet``: load ImageNet and Imagenette.
+- ``write_image_folder``: write a data set in memory as an ImageNet-style folder.
 
 Before training:
 

@@ -9,6 +9,7 @@
 ``initial_network``: store a run's initial network, from which its training begins, in the run's folder.
 ``run``: a run as an object (``nes_lab.Run``).
 ``open_runs``: open a run by its id, list runs, import a run.
+``open_data``: load a data set by its name, for users.
 ``memory``: hold what a run needs and only this process has.
 ``void_settings``: find the settings that have no effect beside data or a loss in memory.
 ``weights_notes``: say where trained weights and the data of a run may disagree.

@@ -54,9 +54,26 @@ NO_SOURCE = {  # why a name has no line Source, and the names
         ),
     },
     "it trains what the configuration names, or finds runs": {
-        *("Run", "fine_tune", "import_run", "list_runs", "open_run", "parameter_groups", "run_sweep", "train"),
+        *(
+            "Run",
+            "fine_tune",
+            "import_run",
+            "list_runs",
+            "open_data",
+            "open_run",
+            "parameter_groups",
+            "run_sweep",
+            "train",
+        ),
     },
-    "it reads or writes files": {"export_onnx", "export_torch", "from_pretrained", "push_to_hub", "save_pretrained"},
+    "it reads or writes files": {
+        "export_onnx",
+        "export_torch",
+        "from_pretrained",
+        "push_to_hub",
+        "save_pretrained",
+        "write_image_folder",
+    },
     "it builds a dense network or changes one in a usual way": {
         "create_backbone",
         "for_inference",
