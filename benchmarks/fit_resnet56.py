@@ -4,6 +4,7 @@ Accuracy is measured right after the fit, after the batch norm statistics are es
 result is written to results/fit_resnet56.json at once, so that a stopped benchmark continues. ``--page`` only writes the page.
 
     NES_LAB_SHARED=FOLDER python -m benchmarks.fit_resnet56
+    NES_LAB_SHARED=FOLDER python -m benchmarks.fit_resnet56 --sizes    # only the ways to size layers, in results/fit_sizes.json
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from nes_lab.runs.replace import write_target
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "fit_resnet56.json"
+SIZES = ROOT / "benchmarks" / "results" / "fit_sizes.json"
 PAGE = ROOT / "docs" / "fit.md"
 BATCHES, BATCH = 8, 128
 
@@ -31,6 +33,9 @@ BATCHES, BATCH = 8, 128
 def main() -> int:
     options = parse()
     if options.page:
+        return write_page()
+    if options.sizes:
+        run_sizes(options)
         return write_page()
     results = Path(tempfile.gettempdir()) / "fit_resnet56_quick.json" if options.quick else options.results
     run(options, results)
@@ -45,6 +50,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="use few images and another result file, to see whether the script works"
     )
+    parser.add_argument("--sizes", action="store_true", help="only compare ways to size the layers")
     parser.add_argument("--page", action="store_true", help="only write docs/fit.md from the results")
     parser.add_argument(
         "--results", type=Path, default=RESULTS, help="write to another result file, and do not write the page"
@@ -59,7 +65,7 @@ def run(options: argparse.Namespace, results: Path) -> None:
 
     data = load_data(options.shared, *((1280, 500) if options.quick else (None, None)))
     batches = [normalize(part) for part in data.train[: BATCHES * BATCH].split(BATCH)]
-    setting = Setting(pretrained(options.shared), batches[: BATCHES // 2], options.seed)
+    setting = Setting(pretrained(options.shared), batches[: BATCHES // 2], seed=options.seed)
     record = begin(results, facts(options, data.source))
     chosen = [c for c in CONTENDERS if options.only in c.key]
     if "dense" not in record["rows"]:
@@ -72,6 +78,23 @@ def run(options: argparse.Namespace, results: Path) -> None:
     if "mobilenetv2" not in record and not options.quick:
         record["mobilenetv2"] = fit_mobilenet(options.seed)
         write(results, record)
+
+
+def run_sizes(options: argparse.Namespace) -> None:
+    """Compare ways to size the layers of one kind of epitome network, without training."""
+    from benchmarks.fit_parts.contenders import SIZES as WAYS
+    from benchmarks.fit_parts.contenders import Setting
+    from benchmarks.fit_parts.data import load_data, normalize, pretrained
+
+    data = load_data(options.shared)
+    batches = [normalize(part) for part in data.train[: BATCHES * BATCH].split(BATCH)]
+    half = BATCHES // 2
+    labels = data.train_labels[: half * BATCH].split(BATCH)
+    setting = Setting(pretrained(options.shared), batches[:half], tuple(labels), options.seed)
+    record = begin(SIZES, facts(options, data.source))
+    for way in WAYS:
+        say(way.key)
+        before_training(record, way, setting, data, batches, options, lambda: write(SIZES, record))
 
 
 def dense(record: dict[str, Any], model: Any, data: Any, results: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 
 import nes_lab
 from benchmarks.fit_parts.opponents import pruned, split_by_svd
+from nes_lab.attribution import layer_importance
 from nes_lab.records.fit_report import FitReport
 
-__all__ = ["CONTENDERS", "Contender", "Setting"]
+__all__ = ["CONTENDERS", "SIZES", "Contender", "Setting"]
 
 Built = tuple[nn.Module, FitReport | None]
 X = torch.zeros(1, 3, 32, 32)
@@ -26,11 +28,13 @@ class Setting:
     Args:
         dense: The pretrained network.
         calibration: Batches of training images, without labels.
+        labels: Labels of these images, for the sensitivities by loss; empty where they are not needed.
         seed: Seed of the search for starts.
     """
 
     dense: nn.Module
     calibration: list[Tensor]
+    labels: tuple[Tensor, ...] = ()
     seed: int = 0
 
     def epitomes(self, plan: dict[str, Any], **fit: Any) -> Built:
@@ -38,10 +42,31 @@ class Setting:
         compression_plan = nes_lab.plan_for_budget(self.dense, nes_lab.Budget(params="50%"), X, **plan)
         return nes_lab.fit(self.dense, compression_plan, seed=self.seed, **fit)
 
-    def sized(self) -> dict[str, Any]:
-        """Return options for a plan whose layer sizes follow the residuals measured after a search for starts."""
-        report = nes_lab.measure_sensitivity(self.dense, X, search_starts=True, **ONES)
-        return ONES | {"strategy": "sensitivity", "sensitivity": report}
+    @cached_property
+    def searched(self) -> nes_lab.SensitivityReport:
+        """Sensitivities by the residuals that are measured after a search for starts."""
+        return nes_lab.measure_sensitivity(self.dense, X, search_starts=True, **ONES)
+
+    def by_loss(self) -> nes_lab.SensitivityReport:
+        """Return sensitivities by the loss on labeled images, measured after a search for starts, at fewer sizes than the residuals."""
+        labeled = list(zip(self.calibration, self.labels, strict=True))[:LOSS_BATCHES]
+        return nes_lab.measure_sensitivity(
+            self.dense, X, calibration=labeled, ratios=(0.5, 0.25), search_starts=True, **ONES
+        )
+
+    def weighed(self) -> nes_lab.SensitivityReport:
+        """Return the sensitivities by residuals after a search, multiplied by how much of the answer flows through each layer."""
+        images = self.calibration[0][:IMPORTANCE_IMAGES]
+        return self.searched.weighed(layer_importance(self.dense, images))
+
+    def sized_uniformly(self) -> Built:
+        """Return an epitome network whose layers all have about the same ratio, searched and calibrated."""
+        return self.epitomes(ONES, search_starts=True, snap=True, calibration=self.calibration)
+
+    def sized(self, report: nes_lab.SensitivityReport) -> Built:
+        """Return an epitome network whose layers are sized by sensitivities, searched and calibrated."""
+        plan = ONES | {"strategy": "sensitivity", "sensitivity": report}
+        return self.epitomes(plan, search_starts=True, snap=True, calibration=self.calibration)
 
     def scratch(self, plan: dict[str, Any]) -> Built:
         """Return the same network with fresh weights."""
@@ -80,6 +105,10 @@ class Contender:
 ONES = {"routing": "free", "patch_channels": 1, "round_to": 1}
 PAIRS = {"routing": "free", "scope": "joint", "patch_channels": 2, "round_to": 1}
 SMALL, LARGE = 0.01, 0.1
+LOSS_BATCHES = 2
+"""Number of labeled batches for the sensitivities by loss."""
+IMPORTANCE_IMAGES = 32
+"""Number of images for the importance of layers."""
 
 
 def _svd(kind: str, calibrated: bool = False) -> Callable[[Setting], Built]:
@@ -132,7 +161,7 @@ CONTENDERS = (
     Contender(
         "ones_searched_sizes",
         "epitome, separable, patches of one channel, searched, calibrated, layers sized by sensitivity after search",
-        lambda s: s.epitomes(s.sized(), search_starts=True, snap=True, calibration=s.calibration),
+        lambda s: s.sized(s.searched),
     ),
     Contender(
         "ones_unscaled",
@@ -158,3 +187,18 @@ CONTENDERS = (
     Contender("svd_channels_calibrated", "SVD, 3x3 to few channels, then 1x1, calibrated", _svd("channels", True)),
 )
 """Contenders in the order in which they are measured: first those that are trained for an epoch."""
+
+SIZES = (
+    Contender("uniform", "one ratio for all layers", lambda s: s.sized_uniformly()),
+    Contender(
+        "weighed", "residuals after the search, times the importance of the layer", lambda s: s.sized(s.weighed())
+    ),
+    Contender("loss", "loss on labeled images, after the search", lambda s: s.sized(s.by_loss())),
+    Contender("searched", "residuals after the search", lambda s: s.sized(s.searched)),
+    Contender(
+        "residual",
+        "residuals of the plan's own starts",
+        lambda s: s.sized(nes_lab.measure_sensitivity(s.dense, X, **ONES)),
+    ),
+)
+"""Ways to size the layers of the separable epitome network with patches of one channel, by what the strategy ``sensitivity`` is given."""
