@@ -1,5 +1,6 @@
 """List the public names of NES Lab, for type checkers and for ``__init__.py``, which reads this list at run time."""
 
+from nes_lab import attribution as attribution
 from nes_lab import figures as figures
 from nes_lab import widgets as widgets
 from nes_lab.backbones.registry import create_backbone as create_backbone

@@ -30,7 +30,7 @@ GROUPS = {
 }  # fmt: skip
 """Heading of the reference -> names below it. Names that are in no group come under "Results" or "Errors"."""
 
-ROOMS = {"figures": "Figures", "widgets": "Widgets"}
+ROOMS = {"attribution": "Attributions", "figures": "Figures", "widgets": "Widgets"}
 """Rooms whose public names have pages too, and the headings above them."""
 
 

@@ -32,6 +32,13 @@ class Agreement:
         top_share: Share of the positions that count as the most important.
         first_curves: Probabilities of the first network while positions are deleted and inserted in the order of its map.
         second_curves: The same for the second network and its own map.
+
+    Examples:
+        >>> import torch
+        >>> from nes_lab.attribution import compare_attributions
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4))
+        >>> print(compare_attributions(network, network, torch.randn(2, 1, 8, 8)))
+        integrated_gradients on 2 inputs: rank correlation 1.00, 100% of the most important 10% of positions in common
     """
 
     first: Attribution

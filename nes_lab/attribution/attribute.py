@@ -35,6 +35,14 @@ class Attribution:
         baseline_scores: The same for the baseline, ``(N,)``.
         answers: Class that the network answers for each input, ``(N,)``.
         layer: Name of the layer that the method looked at; empty if it looked at none.
+
+    Examples:
+        >>> import torch
+        >>> from nes_lab.attribution import attribute
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4))
+        >>> found = attribute(network, torch.randn(2, 1, 8, 8), target=3)
+        >>> found.method, found.maps.shape, found.target.tolist()
+        ('integrated_gradients', (2, 8, 8), [3, 3])
     """
 
     method: str

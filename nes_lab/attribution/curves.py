@@ -27,6 +27,14 @@ class ScoreCurves:
         shares: Share of the positions that are deleted or inserted, from 0 to 1, ``(K,)``.
         deletion: Probability after deleting that share, ``(N, K)``. The faster it falls, the better the attribution.
         insertion: Probability after inserting that share into the baseline, ``(N, K)``. The faster it rises, the better.
+
+    Examples:
+        >>> import torch
+        >>> from nes_lab.attribution import attribute, score_curves
+        >>> network, images = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4)), torch.randn(2, 1, 8, 8)
+        >>> curves = score_curves(network, images, attribute(network, images))
+        >>> bool(abs(curves.deletion[:, 0] - curves.insertion[:, -1]).max() < 1e-6)  # both are the complete images
+        True
     """
 
     shares: np.ndarray

@@ -124,12 +124,14 @@ import nes_lab
 assert "plotly" not in sys.modules and "ipywidgets" not in sys.modules
 assert "figures" in dir(nes_lab) and "figures" not in nes_lab.__all__
 print(nes_lab.figures.layer_bars.__name__, callable(nes_lab.figures.coverage), nes_lab.widgets.StartExplorer.__name__)
+assert "captum" not in sys.modules
+print(nes_lab.attribution.attribute.__name__)
 """
 MISSING = """
 import sys
-sys.modules["plotly"] = sys.modules["ipywidgets"] = None
+sys.modules["plotly"] = sys.modules["ipywidgets"] = sys.modules["captum"] = None
 import nes_lab
-for name in ("figures", "widgets"):
+for name in ("figures", "widgets", "attribution"):
     try:
         getattr(nes_lab, name)
     except ModuleNotFoundError as error:
@@ -140,11 +142,12 @@ for name in ("figures", "widgets"):
 @pytest.mark.parametrize(
     ("code", "says"),
     [
-        (CODE, "layer_bars True StartExplorer"),
+        (CODE, "layer_bars True StartExplorer\nattribute"),
         (
             MISSING,
             "drawing figures needs plotly, which is not installed; install it with: pip install 'nes-lab[train]'\n"
-            "showing widgets needs ipywidgets, which is not installed; install it with: pip install 'nes-lab[notebooks]'",
+            "showing widgets needs ipywidgets, which is not installed; install it with: pip install 'nes-lab[notebooks]'\n"
+            "attributing answers to inputs needs captum, which is not installed; install it with: pip install 'nes-lab[explain]'",
         ),
     ],
 )

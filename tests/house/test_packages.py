@@ -46,7 +46,7 @@ def load(name):
 
 names = {f"nes_lab.{name}": outcome(lambda: getattr(nes_lab, name)) for name in nes_lab.__all__}
 files = [m.name for m in pkgutil.walk_packages(nes_lab.__path__, "nes_lab.", onerror=lambda _: None)]
-files += [f"{room}.{m.name}" for room in ("nes_lab.figures", "nes_lab.config", "nes_lab.widgets")
+files += [f"{room}.{m.name}" for room in ("nes_lab.figures", "nes_lab.config", "nes_lab.widgets", "nes_lab.attribution")
           for m in pkgutil.iter_modules([nes_lab.__path__[0] + "/" + room.partition(".")[2]])]
 skip = ("nes_lab.epitome.triton_", "nes_lab.cli.")  # for Triton, the GPU tests; the command line catches errors itself
 modules = {name: load(name) for name in files if not name.startswith(skip)}

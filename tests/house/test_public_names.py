@@ -15,7 +15,12 @@ import pytest
 import nes_lab
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-ROOMS = {"": nes_lab, "figures.": nes_lab.figures, "widgets.": nes_lab.widgets}
+ROOMS = {
+    "": nes_lab,
+    "attribution.": nes_lab.attribution,
+    "figures.": nes_lab.figures,
+    "widgets.": nes_lab.widgets,
+}
 
 
 def _documented() -> Iterator[tuple[str, Any]]:
