@@ -12,16 +12,24 @@ from app.labels import label_of
 from nes_lab.config import ExperimentConfig, Section, knobs
 from nes_lab.config.changed import changed_fields
 from nes_lab.import_spec import own_names
+from nes_lab.runs.layout import is_run_id
 
 __all__ = [
+    "FROM_FOLDER",
+    "FROM_RUN",
+    "FROM_WEIGHTS",
+    "SCRATCH",
     "field_input",
     "form_address",
     "imports_allowed",
     "imports_refused",
     "in_address",
+    "shown_value",
     "text_or_none",
 ]
 
+SCRATCH, FROM_WEIGHTS, FROM_FOLDER, FROM_RUN = "scratch", "pretrained, fitted", "saved network", "a run"
+"""What a run can start from, as the form names it."""
 _DEFAULTS = {knob.path: knob for knob in knobs()}
 
 
@@ -68,12 +76,41 @@ def in_address(name: str) -> dict[str, Any]:
 
 def form_address(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the part of an address that fills the form on the page Compress with the values of a configuration."""
-    fields = changed_fields(config)
+    fields = changed_fields(config) | _start_address(config)
     compression = config.get("compression")
     if compression is None:
         return fields | {"dense": "true"}
     # the form begins with a budget and a routing of its own
     return fields | {f"compression.{name}": str(compression.get(name) or "") for name in ("madds", "routing")}
+
+
+def _start_address(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the part of an address that fills the fields about the start of a run."""
+    start = config.get("start")
+    if start and is_run_id(name := start.partition(":")[0]):
+        return {"start-from": FROM_RUN, "start-run": name, "start-weights": start.partition(":")[2] or "last"}
+    if start:
+        return {"start-from": FROM_FOLDER, "start-folder": start}
+    return {"start-from": FROM_WEIGHTS} if (config.get("backbone") or {}).get("pretrained") else {}
+
+
+def shown_value(path: str, text: str | None) -> Any:
+    """Return the value of a field's widget for a text.
+
+    Args:
+        path: Dotted path of the field.
+        text: Text as in the page's address; None: the default of the field.
+    """
+    knob, info = _DEFAULTS[path], _info(path)
+    kinds = set(get_args(info.annotation)) or {info.annotation}
+    if knob.choices:
+        return knob.default if text is None else text
+    if kinds == {bool}:
+        return bool(knob.default) if text is None else text == "true"
+    if str in kinds or not kinds & {int, float}:
+        return text if text is not None else str(knob.default or "")
+    value = knob.default if text is None else text or None
+    return None if value is None else (float if float in kinds else int)(value)
 
 
 def imports_allowed() -> bool:

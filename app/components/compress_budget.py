@@ -75,7 +75,7 @@ def ask_routing() -> str:
     """Ask who sets the starts (positions in the epitome), and explain the choice in one line. The app begins with ``learner``."""
     names = list(ROUTING_MODES)
     address = in_address("compression.routing")
-    routing = st.pills("Who sets the starts", names, default="learner", required=True, **address)
+    routing = st.pills("Who sets the starts", names, default="learner", required=True, wrap=True, **address)
     st.caption(plain_text(f"The starts are {ROUTING_MODES[routing].help}."))
     return routing
 

@@ -10,11 +10,12 @@ from app.inputs import imports_refused
 from app.labels import in_words
 from app.workers import ask_worker
 from nes_lab.config import load_config
-from nes_lab.config.written import as_command, as_python, as_yaml
+from nes_lab.config.written import as_command, as_python, as_yaml, given_fields
 from nes_lab.errors import NesLabError
 from nes_lab.experiment.train import train
 from nes_lab.import_spec import current_folder_importable, is_import_spec
 from nes_lab.records.plan_words import quantity_words, times_words, what_binds
+from nes_lab.runs.layout import default_root
 from nes_lab.text import format_bytes, format_number, format_share
 from nes_lab.worker.client import Refusal, WorkerError
 
@@ -121,8 +122,11 @@ def start(config: dict[str, Any]) -> str | None:
         checked = load_config(config)
         if imports_refused(checked.to_dict()):
             return None
+        if checked.start is not None:  # reading the network to start from needs torch
+            question = {"config": given_fields(config), "root": str(default_root().absolute())}
+            return ask_worker("jobs", "launch", question, text="Checking the network to start from")["id"]
         with current_folder_importable():
             return train(checked, detach=True, check=False).id  # the check would load torch
-    except NesLabError as error:
+    except (NesLabError, WorkerError) as error:
         show_error(in_words(str(error)))
         return None

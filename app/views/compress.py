@@ -8,26 +8,49 @@ from app.components.all_settings import ask_all_settings
 from app.components.backbone_picker import ask_backbone, ask_width
 from app.components.compress_budget import ask_budget
 from app.components.compress_card import launch_card
+from app.components.compress_chips import chips
 from app.components.compress_form import ask_data, ask_training
 from app.components.compress_layers import layer_card
 from app.components.compress_plan import plan_question, show_plan
 from app.components.compress_plane import ask_region, show_plane, show_sliders
+from app.components.compress_start import ask_start, check_classes, check_weights
+from app.inputs import FROM_WEIGHTS
 from app.remembered import set_form_experiment
+from nes_lab.records.backbone_list import backbone_list
 
-st.title("Compress")
+title, examples = st.columns([1, 4], vertical_alignment="center")
+title.title("Compress")
+with examples:
+    chips()
 form, middle, right = st.columns([1.2, 2.2, 1], gap="medium")
 problems: list[str] = []
 with form:
-    st.subheader("Network and data")
-    name, known = ask_backbone()
-    backbone = {"name": name, "width": ask_width(known)}
-    data, facts = ask_data(known, problems)
+    network = st.container()
+    kind, start, began = ask_start(problems)
+    with network:
+        if start is None:
+            name, known = ask_backbone()
+            backbone = {"name": name, "width": ask_width(known)}
+        else:
+            name = began.name if began else "small_mobilenetv2"
+            known = backbone_list().get(name)
+            backbone = {"name": name} | ({"width": began.width, "options": began.options} if began else {})
+    if kind == FROM_WEIGHTS:
+        backbone["pretrained"] = True
+        check_weights(known, name, problems)
     slots: dict[str, Any] = {}
     budget = ask_budget(slots)
+    data, facts = ask_data(known, problems)
+    if began is not None:
+        backbone["new_head"] = check_classes(began, facts.classes, problems)
+        budget = None if began.compressed else budget
+    if budget is not None and kind == FROM_WEIGHTS:
+        budget["initial_weights"] = "fit"
     training, loading, seed, label = ask_training(snap=bool(budget and budget["snap"]))
 config = {
     "label": label,
     "seed": seed,
+    "start": start,
     "data": data | loading,
     "backbone": backbone,
     "compression": budget,
@@ -41,7 +64,8 @@ with middle:
     st.subheader("Plan")
     if budget is None:
         planned = None
-        st.info("The dense network is trained, so there is nothing to plan.", icon=":material/info:")
+        trained = "compressed network is trained as it is" if began and began.compressed else "dense network is trained"
+        st.info(f"The {trained}, so there is nothing to plan.", icon=":material/info:")
     else:
         question = plan_question(backbone, budget, facts)
         planned = show_plan(question, slots)

@@ -5,6 +5,7 @@
 ``train``: create a run from a configuration, and train it here or in the background (``nes_lab.train``).
 ``create_run``: create a run after all checks.
 ``start_from``: prepare a run that starts from a saved network, another run, or a network in memory.
+``start_facts``: say what a run would start from, before it is created.
 ``start_outputs``: compare the outputs of such a network with the classes of the data; replace its classifier.
 ``initial_network``: store a run's initial network, from which its training begins, in the run's folder.
 ``run``: a run as an object (``nes_lab.Run``).

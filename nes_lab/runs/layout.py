@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nes_lab.errors import RunError, closest
 
-__all__ = ["SCHEMA_VERSION", "check_id", "default_root", "names", "new_id", "resolve"]
+__all__ = ["SCHEMA_VERSION", "check_id", "default_root", "is_run_id", "names", "new_id", "resolve"]
 
 SCHEMA_VERSION = 1
 RUN, CONFIG, STATUS, SUMMARY = "run.json", "config.json", "status.json", "summary.json"
@@ -50,6 +50,16 @@ def check_id(run_id: object) -> str:
     if isinstance(run_id, str) and _ID.fullmatch(run_id):
         return run_id
     raise RunError(f"{_shown(run_id)} is not a run id: ids are 1 to 64 lower-case letters, digits and dashes")
+
+
+def is_run_id(text: str) -> bool:
+    """Return True if a text has the form of a run's id.
+
+    Examples:
+        >>> is_run_id("20261122-101500-digits-3f9c"), is_run_id("/tmp/net")
+        (True, False)
+    """
+    return _ID.fullmatch(text) is not None
 
 
 def new_id(label: str) -> str:

@@ -11,4 +11,5 @@ slower jobs, so that a plan never waits for them.
 ``times``: measure the time of a planned network beside the dense one.
 ``exports``: write the network of a run into a file, compare its forms, and predict its validation data.
 ``importances``: ask which settings of a sweep mattered most.
+``launches``: create a run that starts from a saved network or a run.
 """

@@ -24,10 +24,11 @@ def _plans() -> Mapping[str, Answerer]:
 def _jobs() -> Mapping[str, Answerer]:
     from nes_lab.worker.exports import compare_run_forms, export_run, predict_run
     from nes_lab.worker.importances import importances_of
+    from nes_lab.worker.launches import launch_run
     from nes_lab.worker.plans import PlanDesk
     from nes_lab.worker.times import measure_times
 
-    about_runs = {"export": export_run, "forms": compare_run_forms, "predictions": predict_run}
+    about_runs = {"launch": launch_run, "export": export_run, "forms": compare_run_forms, "predictions": predict_run}
     slow = {"importances": importances_of, "times": measure_times}
     return {"plan": PlanDesk().answer, **about_runs, **slow, "ping": _ping}
 

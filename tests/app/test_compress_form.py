@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from nes_lab.config import knobs
+import yaml
+
+import nes_lab
+from nes_lab.config import knobs, load_config
+from nes_lab.recipes.registry import experiment_tree
 from nes_lab.records.backbone_list import backbone_list
 from tests.app.test_views import open_page, planner, words  # noqa: F401 - a fixture
 
@@ -79,3 +83,52 @@ def test_the_form_survives_a_change_of_page(home, planner):  # noqa: F811
     asked = planner.questions[-1]
     assert asked["backbone"]["name"] == "resnet18" and asked["compression"]["routing"] == "free"
     assert at.number_input(key="training.clip_grad").value == 2.0 and at.text_input(key="label").value == "mine"
+
+
+def chip(at, name):
+    next(button for button in at.button if button.label == name).click().run()
+    assert not at.exception, at.exception
+
+
+def test_a_chip_fills_the_form_and_the_address(home, planner):  # noqa: F811
+    at = open_page("compress")
+    at.number_input(key="training.clip_grad").set_value(2.0).run()
+    chip(at, "Paper: MobileNetV2, 225 M")
+    assert at.selectbox(key="backbone.name").value == "mobilenetv2_100"
+    assert planner.compression["madds"] == "225M" and planner.questions[-1]["input_shape"] == [3, 224, 224]
+    assert (
+        at.number_input(key="training.epochs").value == 300 and at.number_input(key="training.clip_grad").value is None
+    )
+    wanted = load_config(experiment_tree("imagenet_mobilenetv2"), {"compression.madds": "225M"})
+    assert load_config(yaml.safe_load(at.code[-1].value)) == wanted
+    chip(at, "Audio")
+    assert planner.questions[-1]["backbone"]["name"] == "m5" and "madds" not in planner.compression
+    chip(at, "ResNet-50, half")
+    assert "downloaded when the run begins" in words(at) and planner.compression["initial_weights"] == "fit"
+
+
+def test_a_start_that_cannot_work_is_explained_before_launch(store, planner, tmp_path):  # noqa: F811
+    at = open_page("compress")
+    launch = lambda: next(button for button in at.button if button.label == "Launch")  # noqa: E731
+    start = lambda kind: at.button_group(key="start-from").set_value(kind).run()  # noqa: E731
+    start("pretrained, fitted")
+    assert "No weights are published for small_mobilenetv2" in words(at) and launch().disabled
+    start("a run")
+    assert "There is no run yet" in words(at) and launch().disabled
+    start("saved network")
+    assert "Give the folder" in words(at) and launch().disabled
+    at.text_input(key="start-folder").set_value(str(tmp_path)).run()
+    assert "holds no saved model" in words(at) and launch().disabled
+    start("scratch")
+    assert not launch().disabled
+
+
+def test_a_run_starts_from_a_saved_network(store, planner, tmp_path):  # noqa: F811
+    network = nes_lab.create_backbone("small_mobilenetv2", num_classes=7, in_channels=1, width=0.5)
+    nes_lab.save_pretrained(network, tmp_path / "net")
+    at = open_page("compress", **{"start-from": "saved network", "start-folder": str(tmp_path / "net")})
+    assert "The network is small_mobilenetv2, dense" in words(at) and planner.questions[-1]["backbone"]["width"] == 0.5
+    assert "tells 7 classes apart, and the data has 10" in words(at)
+    at.toggle(key="backbone.new_head").set_value(True).run()
+    command = at.code[0].value
+    assert f"--from {tmp_path / 'net'}" in command and "--backbone.new_head true" in command
