@@ -68,7 +68,7 @@ def entry_of(quantity: str, budget: dict[str, Any]) -> Any:
 def papers(question: dict[str, Any]) -> tuple[PaperBudget, ...]:
     """Return the published budgets for the network of a question."""
     backbone = question["backbone"]
-    return paper_budgets(backbone["name"], question["input_shape"], question["classes"], backbone["width"] or 1.0)
+    return paper_budgets(backbone["name"], question["input_shape"], question["classes"], backbone.get("width") or 1.0)
 
 
 def region_key(question: dict[str, Any]) -> str:
