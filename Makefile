@@ -32,8 +32,8 @@ test-slow: setup  ## the slow tests (a wheel in a clean environment, long traini
 app: setup  ## the app, on http://127.0.0.1:8501 only
 	$(BIN)/streamlit run app/main.py $(ARGS)
 
-lab: setup  ## JupyterLab in notebooks/
-	$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
+lab: setup  ## JupyterLab in notebooks/, at the list of notebooks
+	cd notebooks && JUPYTER_CONFIG_PATH=$(CURDIR)/notebooks/settings ../$(BIN)/jupyter lab index.ipynb $(ARGS)
 
 docs: setup  ## build the site into build/site: guides, notebooks with their outputs, reference (ARGS=--no-outputs: notebooks are not run)
 	$(BIN)/python -m docs.site.build $(ARGS)

@@ -14,5 +14,11 @@ function draw() {
   for (const [node, spec] of figures) drawPlot(node, { ...spec, layout: { ...spec.layout, template } }, beside("plotly.min.js"));
 }
 
+// widgets that need no kernel
+for (const node of document.querySelectorAll(".nes-live")) {
+  const data = JSON.parse(node.querySelector("script").textContent);
+  import(beside(`${node.dataset.module}.js`)).then((module) => module.mount(node, data));
+}
+
 draw();
 new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });

@@ -1,5 +1,6 @@
 """Show interactive widgets in notebooks.
 
+- ``figure_view``: show a figure that changes, as wide as the page and in its theme.
 - ``start_explorer``: move a slider along an epitome, and see the patch that begins there and its gradient.
 - ``epitome_explorer``: point at a layer's weight, and see where in the epitome it is read.
 """

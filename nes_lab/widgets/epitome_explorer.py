@@ -20,6 +20,7 @@ from nes_lab.nn.inspect import epitome_layers
 from nes_lab.runs.handle import RunHandle
 from nes_lab.runs.same_layer import column_facts, gradient_note
 from nes_lab.text import format_shape
+from nes_lab.widgets.figure_view import add_fallback, still_html
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,13 +82,10 @@ class EpitomeExplorer(anywidget.AnyWidget):
         steps = f", {len(self.data['steps'])} steps" if len(self.data["steps"]) > 1 else ""
         return f"EpitomeExplorer: {self.data['name']}, weight {shapes[0]} from epitome {shapes[1]}, {self.data['routing']}{steps}"
 
-    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Return the widget for a notebook, and a line of text where widgets cannot be shown."""
-        shown = super()._repr_mimebundle_(**options)
-        if shown is None:
-            return None
-        bundle, metadata = shown if isinstance(shown, tuple) else (shown, {})
-        return {**bundle, "text/plain": repr(self)}, metadata
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """Return the widget for a notebook, and where widgets cannot be shown a line of text, which our site replaces by the explorer."""
+        still = still_html("explorer", self.data, repr(self))
+        return add_fallback(super()._repr_mimebundle_(**options), text=repr(self), html=still)
 
 
 def _data(source: Any, layer: str | None) -> dict[str, Any]:

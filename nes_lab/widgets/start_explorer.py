@@ -17,6 +17,7 @@ from nes_lab.epitome.taps import axis_taps
 from nes_lab.errors import OptionError
 from nes_lab.figures.patch_by_hand import PatchReading, patch_and_gradient
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.widgets.figure_view import FigureView, add_fallback
 
 __all__ = ["StartExplorer", "read_patch"]
 
@@ -91,7 +92,7 @@ class StartExplorer(ipywidgets.VBox):
     def __init__(self, epitome: np.ndarray, length: int, start: float = 0.0, step: float = 0.05) -> None:
         self._epitome, self._length = np.asarray(epitome), length
         self._reading = read_patch(self._epitome, start, length)
-        self.figure = go.FigureWidget(self._draw())
+        self.view = FigureView(self._draw())
         self.slider = ipywidgets.FloatSlider(
             value=start,
             min=0.0,
@@ -100,9 +101,9 @@ class StartExplorer(ipywidgets.VBox):
             description="start (cells)",
             readout_format=".2f",
             style={"description_width": "initial"},
-            layout={"width": "700px"},
+            layout={"width": "auto", "max_width": "700px"},
         )
-        super().__init__([self.slider, self.figure])
+        super().__init__([self.slider, self.view])
         self.slider.observe(self._redraw, names="value")
 
     @property
@@ -110,16 +111,22 @@ class StartExplorer(ipywidgets.VBox):
         """Return the patch that begins at the slider's present value, and the gradient of the patch."""
         return self._reading
 
+    @property
+    def figure(self) -> go.Figure:
+        """The figure that is shown now."""
+        return self.view.figure
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """Return the widget for a notebook, and the figure as it is now where widgets cannot be shown."""
+        text = f"StartExplorer: {self.view.spec['layout']['meta']['alt']}"
+        still = patch_and_gradient(self._epitome, self._reading)
+        return add_fallback(super()._repr_mimebundle_(**options), text=text, figure=still)
+
     def _redraw(self, change: dict[str, Any]) -> None:
         self._reading = read_patch(self._epitome, change["new"], self._length)
-        figure: Any = self.figure
-        redrawn: Any = self._draw()
-        with figure.batch_update():
-            for old, new in zip(figure.data, redrawn.data, strict=True):
-                old.update(x=new.x, y=new.y)
-            figure.layout.meta = redrawn.layout.meta
+        self.view.figure = self._draw()
 
     def _draw(self) -> go.Figure:
         figure = patch_and_gradient(self._epitome, self._reading)
-        figure.update_layout(title=None, margin_t=16, width=700)  # the slider says what the title would
+        figure.update_layout(title=None, margin_t=16)  # the slider says what the title would
         return figure

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 from tests.app.browser import wait_for
-from tests.notebooks.places import private
+from tests.notebooks.places import FOLDER, private
 
 TOKEN = "only-for-this-test"
 STARTED = re.compile(r"\[[*\d]+\]")
@@ -23,7 +23,9 @@ def serve_lab(notebook, home):
     """Serve a copy of the notebook; yields the address that opens it, and ends the whole process group."""
     folder = home / "notebooks"
     folder.mkdir(parents=True)
-    shutil.copy(notebook, folder)
+    for file in (notebook, notebook.with_suffix(".py")):
+        if file.is_file():
+            shutil.copy(file, folder)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -37,7 +39,7 @@ def serve_lab(notebook, home):
         process = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", *options],
             cwd=folder,
-            env=private(home),
+            env=private(home) | {"JUPYTER_CONFIG_PATH": str(FOLDER / "settings")},  # as make lab does
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -55,11 +57,29 @@ def serve_lab(notebook, home):
             process.wait(10)
 
 
-def run_all(page, address, cells):
-    """Open the notebook and run it; returns when the last of its code cells has its number."""
+def open_notebook(page, address):
+    """Open the notebook; returns when its kernel is idle."""
     page.goto(address)
     page.wait_for_selector(".jp-Notebook .jp-CodeCell")
     page.wait_for_selector("text=/Python 3.*Idle/")  # the status bar
+
+
+def save(page):
+    """Save the notebook, and wait until the server has it."""
+    with page.expect_response(lambda answer: answer.request.method == "PUT" and "/api/contents/" in answer.url):
+        page.keyboard.press("Control+s")
+
+
+def set_theme(page, name):
+    """Choose a theme of JupyterLab, such as ``JupyterLab Dark``."""
+    page.click("li.lm-MenuBar-item:has-text('Settings')")
+    page.hover("li.lm-Menu-item:has-text('Theme')")
+    page.click(f"li.lm-Menu-item:has-text('{name}') >> nth=0")
+    page.wait_for_selector(f"body[data-jp-theme-name='{name}']")
+
+
+def run_all(page, cells):
+    """Run the open notebook; returns when the last of its code cells has its number."""
     for _ in range(10):  # a kernel that is still connecting is asked for in a dialog, and nothing runs
         page.click("li.lm-MenuBar-item:has-text('Run')")
         page.click("[data-command='runmenu:run-all']")

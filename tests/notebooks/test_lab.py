@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.app.browser import browse
-from tests.notebooks.lab import run_all, serve_lab
+from tests.notebooks.lab import open_notebook, run_all, save, serve_lab
 from tests.notebooks.places import FOLDER
 
 NOTEBOOK = FOLDER / "01_epitome_by_hand.ipynb"
@@ -29,7 +29,12 @@ def bars(page):
 def test_notebook_by_hand_runs_in_jupyterlab(tmp_path):
     count = sum(cell["cell_type"] == "code" for cell in json.loads(NOTEBOOK.read_text())["cells"])
     with serve_lab(NOTEBOOK, tmp_path) as address, browse() as (page, faults):
-        run_all(page, address, count)
+        open_notebook(page, address)
+        save(page)
+        for kind in (".ipynb", ".py"):
+            saved = tmp_path / "notebooks" / NOTEBOOK.with_suffix(kind).name
+            assert saved.read_text() == NOTEBOOK.with_suffix(kind).read_text(), "saving it unchanged changes no file"
+        run_all(page, count)
         assert not page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']").count()
         page.locator(".jp-Cell", has_text="2. Drag the start").first.scroll_into_view_if_needed()
         slider = page.locator(SLIDER)

@@ -31,8 +31,13 @@ def printed(notebook):
 
 
 def figures(notebook):
+    """The plotly figures of a notebook, without those inside widgets."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
-    specs = [output.data.get("application/vnd.plotly.v1+json") for output in outputs if "data" in output]
+    specs = [
+        output.data.get("application/vnd.plotly.v1+json")
+        for output in outputs
+        if "data" in output and "application/vnd.jupyter.widget-view+json" not in output.data
+    ]
     return [spec for spec in specs if spec is not None]
 
 
@@ -43,17 +48,27 @@ def by_hand():
 
 def test_notebooks_exist():
     assert [path.stem for path in SOURCES][:1] == ["01_epitome_by_hand"]
-    assert {path.stem for path in SOURCES} == {path.stem for path in FOLDER.glob("*.ipynb")}
+    assert {path.stem for path in SOURCES} == {path.stem for path in FOLDER.glob("[0-9]*.ipynb")}
 
 
-@pytest.mark.parametrize("source", SOURCES, **IDS)
+def test_the_landing_notebook_lists_every_notebook():
+    """``make lab`` opens it. Its titles are those of the notebooks."""
+    text = (FOLDER / "index.py").read_text()
+    listed = {name: " ".join(title.split()) for title, name in re.findall(r"\[(\d\d · [^]]+)\]\((\w+)\.ipynb\)", text)}
+    assert list(listed) == sorted(listed)
+    assert {path.stem for path in SOURCES} <= set(listed), "list it in notebooks/index.py, then pair the files again"
+    for path in SOURCES:
+        assert f"# # {listed[path.stem]}" in path.read_text().splitlines()
+
+
+@pytest.mark.parametrize("source", [*SOURCES, FOLDER / "index.py"], **IDS)
 def test_notebooks_and_their_python_files_hold_the_same_cells(source):
     notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
     assert cells(jupytext.read(source)) == cells(notebook), PAIRING.format(source.stem)
     assert notebook.metadata.jupytext.formats == "ipynb,py:percent"
 
 
-@pytest.mark.parametrize("source", SOURCES, **IDS)
+@pytest.mark.parametrize("source", [*SOURCES, FOLDER / "index.py"], **IDS)
 def test_notebooks_are_valid_and_without_output(source):
     notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
     nbformat.validate(notebook)

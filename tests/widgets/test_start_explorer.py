@@ -48,17 +48,18 @@ def test_read_patch_names_mistakes(cells, start, length, error, message):
 
 def test_start_explorer_figure_follows_the_slider():
     explorer = StartExplorer(CELLS, length=3, start=3.25)
-    assert explorer.children == (explorer.slider, explorer.figure)
+    assert explorer.children == (explorer.slider, explorer.view)
     assert (explorer.slider.min, explorer.slider.max) == (0.0, 5.0)
-    cells, _, _, samples, values, slopes = explorer.figure.data
-    before = np.array(slopes.y)
+    before = np.array(explorer.figure.data[-1].y)
     explorer.slider.value = 3.75
+    cells, _, _, samples, values, slopes = explorer.figure.data
     np.testing.assert_allclose(samples.x, [3.75, 4.75, 5.75])
     np.testing.assert_allclose(values.y, [2.25, 1.25, -0.125])
     np.testing.assert_array_equal(slopes.y, before)
     np.testing.assert_allclose(cells.y, CELLS)
     explorer.slider.value = 4.0
-    assert not np.array_equal(slopes.y, before)
+    assert not np.array_equal(explorer.figure.data[-1].y, before)
+    assert explorer.view.spec["layout"]["meta"] == explorer.figure.layout.meta
     assert "4.00" in explorer.figure.layout.meta["alt"]
 
 
