@@ -37,6 +37,7 @@ page = st.navigation(
         st.Page("views/epitomes.py", title="Epitomes", icon=":material/grid_on:"),
         st.Page("views/trade_off.py", title="Trade-off", icon=":material/balance:"),
         st.Page("views/sweep.py", title="Sweep", icon=":material/tune:"),
+        st.Page("views/data.py", title="Data", icon=":material/photo_library:"),
     ]
 )
 st.html(STYLE)

@@ -48,7 +48,7 @@ def launch_card(
     options: dict[str, Any] = {"type": "primary", "icon": ":material/rocket_launch:", "width": "stretch"}
     launched = st.button("Launch", key=name, disabled=not ready, **options)
     for reason in problems:
-        st.caption(plain_text(reason))
+        st.caption(f":material/block: {plain_text(reason)}")
     if planned is not None and question is not None and not planned.get("latency_ms") and planned.get("budget", True):
         measure_time(question)
     show_copies(config)

@@ -14,6 +14,7 @@ from app.components.compress_layers import layer_card
 from app.components.compress_plan import plan_question, show_plan
 from app.components.compress_plane import ask_region, show_plane, show_sliders
 from app.components.compress_start import ask_start, check_classes, check_weights
+from app.components.data_check import data_check, show_samples
 from app.inputs import FROM_WEIGHTS
 from app.remembered import set_form_experiment
 from nes_lab.records.backbone_list import backbone_list
@@ -41,6 +42,7 @@ with form:
     slots: dict[str, Any] = {}
     budget = ask_budget(slots)
     data, facts = ask_data(known, problems)
+    about_data = st.container()
     if began is not None:
         backbone["new_head"] = check_classes(began, facts.classes, problems)
         budget = None if began.compressed else budget
@@ -58,6 +60,9 @@ config = {
 }
 with form:
     ask_all_settings(config)
+with about_data:
+    if reason := data_check(config["data"], facts.classes):
+        problems.append(reason)
 set_form_experiment(config)
 question: dict[str, Any] | None = None
 with middle:
@@ -81,3 +86,5 @@ with right, st.container(key="launch-card"):
         layer_card(planned)
 if question is not None and planned is not None:
     ask_region(question)
+with about_data:
+    show_samples(config["data"])  # last, because the plan should not wait for it

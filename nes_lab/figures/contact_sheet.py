@@ -19,7 +19,7 @@ from nes_lab.figures.theme import OKABE_ITO, new_figure, plain
 from nes_lab.packages import needed_for
 from nes_lab.text import shorten_middle
 
-__all__ = ["MAX_NAME", "contact_sheet", "picture_uri", "sound_outline"]
+__all__ = ["MAX_NAME", "contact_sheet", "picture_uri", "sound_outline", "thumbnails"]
 
 _GAP = 0.04
 _ROW_PIXELS = {"image": 78, "audio": 54}
@@ -86,6 +86,22 @@ def contact_sheet(examples: Mapping[str, Sequence[np.ndarray]], title: str = "Ex
         fixedrange=True,
     )
     return figure
+
+
+def thumbnails(examples: Mapping[str, Sequence[np.ndarray]], most: int = 8) -> list[tuple[str, str]]:
+    """Return a few images of different classes, each as a class name and a ``data:`` URL. Sounds give an empty list.
+
+    Args:
+        examples: Class name -> images ``(H, W)`` or ``(H, W, 3)`` as uint8, or sounds of ``T`` samples ``(T,)``.
+        most: Largest number of images. One image of each class comes first, then a second one.
+
+    Examples:
+        >>> [name for name, url in thumbnails({"a": [np.zeros((8, 8), "uint8")] * 2, "b": [np.zeros((8, 8), "uint8")]})]
+        ['a', 'b', 'a']
+    """
+    longest = max((len(items) for items in examples.values()), default=0)
+    pairs = [(name, items[turn]) for turn in range(longest) for name, items in examples.items() if turn < len(items)]
+    return [(name, picture_uri(image)) for name, image in pairs[:most] if image.ndim > 1]
 
 
 def _add_hover(figure: go.Figure, row: int, name: str, items: Sequence[np.ndarray]) -> None:

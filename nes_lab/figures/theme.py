@@ -12,7 +12,7 @@ from __future__ import annotations
 import html
 import json
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ __all__ = [
     "SeriesStyle",
     "apply_theme",
     "curve_styles",
+    "figure_from_json",
     "figure_json",
     "handle",
     "heat_colorbar",
@@ -238,6 +239,16 @@ def title_at_top(text: str, note: str = "") -> dict[str, Any]:
     """
     place = {"y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 14, "l": 12}}
     return {"text": text, **place, **({"subtitle": {"text": note}} if note else {})}
+
+
+def figure_from_json(spec: Mapping[str, Any]) -> go.Figure:
+    """Return the plotly figure that :func:`figure_json` made a dict of.
+
+    Examples:
+        >>> figure_from_json(figure_json(new_figure("nothing", height=200))).layout.height
+        200
+    """
+    return go.Figure({"data": spec["data"], "layout": spec["layout"]})
 
 
 def heat_colorbar(title: str, **options: Any) -> dict[str, Any]:

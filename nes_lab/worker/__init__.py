@@ -12,4 +12,5 @@ slower jobs, so that a plan never waits for them.
 ``exports``: write the network of a run into a file, compare its forms, and predict its validation data.
 ``importances``: ask which settings of a sweep mattered most.
 ``launches``: create a run that starts from a saved network or a run.
+``data``: answer the questions for a check of a data set, and for a few of its images.
 """

@@ -30,7 +30,7 @@ from nes_lab.worker.client import Refusal, Worker, WorkerError
 from tests.figures.samples import make_rows, write_run
 from tests.house.tree import ROOT
 
-PAGES = ("start", "compress", "runs", "run", "epitomes", "trade_off", "sweep")
+PAGES = ("start", "compress", "runs", "run", "epitomes", "trade_off", "sweep")  # the page Data: tests/app/test_data.py
 PLAN = {
     "dense": {"params": 2000, "madds": 300_000, "stored_bytes": 8000},
     "predicted": {"params": 1000, "madds": 180_000, "stored_bytes": 4000},
@@ -63,7 +63,7 @@ class Planner:
             return {"ms": 14.1, "dense_ms": 15.2, "error": 0.01, "rounds": 40}
         if name == "region":
             self.regions += 1
-            return REGION
+            return REGION  # the page Data: tests/app/test_data.py
         assert name == "plan"
         self.questions.append(json.loads(json.dumps(arguments)))  # as it goes through the socket
         self.kind = worker.kind

@@ -11,6 +11,7 @@ from nes_lab.datasets.check.listing import SPLITS, DatasetFiles, collect_error
 from nes_lab.datasets.check.report import DataReport
 from nes_lab.datasets.class_order import check_class_order, ordered_files, text_order_note
 from nes_lab.errors import OptionError
+from nes_lab.progress_bar import OnProgress
 from nes_lab.records.dataset_facts import DATASET_FACTS
 from nes_lab.records.options import ClassOrder
 from nes_lab.text import list_some
@@ -96,7 +97,13 @@ def list_dataset(
     return ordered or replace(files, problems=(*files.problems, *problems))
 
 
-def check_files(files: DatasetFiles, *, everything: bool = False, skip_broken: float = 0.0) -> DataReport:
+def check_files(
+    files: DatasetFiles,
+    *,
+    everything: bool = False,
+    skip_broken: float = 0.0,
+    on_progress: OnProgress | None = None,
+) -> DataReport:
     """Decode the listed files of a data set, and report what it holds and what is wrong with it.
 
     Args:
@@ -104,6 +111,7 @@ def check_files(files: DatasetFiles, *, everything: bool = False, skip_broken: f
         everything: Decode every file. By default, only an evenly spaced sample of a large split is decoded.
         skip_broken: Share of a split's images that may be unreadable, from 0 to 0.01. Up to this share, unreadable images are
             reported as a note; above it, as a problem.
+        on_progress: Called before each file that is decoded. An error that it raises ends the work.
 
     Raises:
         OptionError: If ``skip_broken`` is not between 0 and 0.01.
@@ -116,7 +124,7 @@ def check_files(files: DatasetFiles, *, everything: bool = False, skip_broken: f
     notes += ["one class: a network has nothing to tell apart"] if len(files.classes) == 1 else []
     notes += [note] if (note := text_order_note(files.classes)) else []
     for name, split in files.splits.items():
-        decoded = decode_split(name, files.kind, split, len(files.classes), everything)
+        decoded = decode_split(name, files.kind, split, len(files.classes), everything, on_progress)
         reports.append(decoded.report)
         problems += decoded.problems
         notes += decoded.notes

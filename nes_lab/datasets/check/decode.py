@@ -9,8 +9,8 @@ import contextlib
 import hashlib
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from nes_lab.datasets.images import IMAGE_ERRORS, MAX_DECODED, as_rgb, open_imag
 from nes_lab.datasets.items import Item, Member
 from nes_lab.datasets.wav import FULL_SCALE, read_wav
 from nes_lab.errors import DataError
+from nes_lab.progress_bar import OnProgress
 from nes_lab.text import list_some
 
 __all__ = ["DecodedSplit", "decode_split", "shared_examples"]
@@ -49,7 +50,14 @@ class DecodedSplit:
     notes: list[str] = field(default_factory=list)
 
 
-def decode_split(name: str, kind: str, files: SplitFiles, classes: int, everything: bool = False) -> DecodedSplit:
+def decode_split(
+    name: str,
+    kind: str,
+    files: SplitFiles,
+    classes: int,
+    everything: bool = False,
+    on_progress: OnProgress | None = None,
+) -> DecodedSplit:
     """Decode and measure the examples of a split. Of a large split, only an evenly spaced sample is decoded.
 
     Args:
@@ -58,6 +66,7 @@ def decode_split(name: str, kind: str, files: SplitFiles, classes: int, everythi
         files: The examples of the split, listed but not decoded.
         classes: Number of classes.
         everything: Decode all examples of a large split too.
+        on_progress: Called before each example. An error that it raises ends the work.
     """
     counts = tuple(np.bincount(np.asarray(files.labels, dtype=np.int64), minlength=classes).tolist())
     if isinstance(files.examples, np.ndarray):
@@ -65,12 +74,28 @@ def decode_split(name: str, kind: str, files: SplitFiles, classes: int, everythi
     total = len(files.examples)
     chosen = range(0, total, 1 if everything else max(1, -(-total // MAX_DECODED)))
     items = [files.examples[index] for index in chosen]
+    items = _Reported(items, name, on_progress)
     decoded = _decode_clips(name, items, counts) if kind == "audio" else _decode_images(name, items, counts)
+    decoded.report = replace(decoded.report, unreadable=len(decoded.unreadable))
     if len(chosen) < total:
         decoded.notes.append(
             f"{name}: {len(chosen):,} of {total:,} files were decoded, evenly spaced; --all decodes every file"
         )
     return decoded
+
+
+class _Reported(list[Item]):
+    """A list of files that reports the progress of a walk through it."""
+
+    def __init__(self, items: Sequence[Item], name: str, on_progress: OnProgress | None) -> None:
+        super().__init__(items)
+        self._name, self._on_progress = name, on_progress
+
+    def __iter__(self) -> Iterator[Item]:
+        for done, item in enumerate(super().__iter__()):
+            if self._on_progress is not None:
+                self._on_progress({"phase": f"reading {self._name}", "done": done, "total": len(self), "label": ""})
+            yield item
 
 
 def _most_frequent(sizes: Counter) -> tuple[tuple[int, int, int], ...]:

@@ -5,7 +5,7 @@ Tests: tests/datasets/check/test_check.py
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any
@@ -15,11 +15,30 @@ from nes_lab.records.record import Part, Record
 from nes_lab.records.table import Table
 from nes_lab.text import format_shape, list_some
 
-__all__ = ["DataReport", "SplitReport"]
+__all__ = ["DataReport", "SplitReport", "count_text"]
 
 SIZES_SHOWN = 4
 """Largest number of different sizes that a table shows."""
 _DERIVED = ("total", "least", "median", "most")
+
+
+def count_text(kind: str, per_class: Sequence[int]) -> str:
+    """Return how many examples and classes there are, and how many examples the smallest and the largest class have.
+
+    Args:
+        kind: ``image`` or ``audio``.
+        per_class: Number of examples of each class.
+
+    Examples:
+        >>> count_text("image", [633, 898])
+        '1,531 images · 2 classes, 633 to 898 each'
+        >>> count_text("audio", [4])
+        '4 sounds · 1 class, 4 each'
+    """
+    least, most = min(per_class, default=0), max(per_class, default=0)
+    each = f"{least:,} to {most:,}" if least < most else f"{most:,}"
+    what, classes = "sounds" if kind == "audio" else "images", "class" if len(per_class) == 1 else "classes"
+    return f"{sum(per_class):,} {what} · {len(per_class):,} {classes}, {each} each"
 
 
 @dataclass(frozen=True)
@@ -36,6 +55,7 @@ class SplitReport(Part):
             number of clips of each sampling rate.
         mean: Mean of each channel over all decoded examples. Pixels are scaled to 0..1, samples of sounds to -1..1.
         std: Standard deviation of each channel, in the same units as the mean.
+        unreadable: Number of examples that cannot be read, among those that were decoded.
 
     Examples:
         >>> split = SplitReport("train", (3, 5, 1), 9)
@@ -50,6 +70,7 @@ class SplitReport(Part):
     modes: Mapping[str, int] = field(default_factory=dict)
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    unreadable: int = 0
 
     @property
     def total(self) -> int:
@@ -129,6 +150,20 @@ class DataReport(Record):
     def usable(self) -> bool:
         """Return whether the data set has no fault and can be used for training."""
         return not self.problems
+
+    @property
+    def summary(self) -> str:
+        """Return one line: the number of examples, of classes, of examples per class, and of files that cannot be read.
+
+        Examples:
+            >>> import nes_lab
+            >>> nes_lab.check_data("digits").summary
+            '1,797 images · 10 classes, 174 to 183 each'
+        """
+        per_class = [sum(counts) for counts in zip(*(split.counts for split in self.splits), strict=True)]
+        unreadable = sum(split.unreadable for split in self.splits)
+        broken = f" · {unreadable:,} unreadable{', skipped' if self.usable else ''}" if unreadable else ""
+        return count_text(self.kind, per_class) + broken
 
     def table(self) -> Table:
         """Return a table of the counts and statistics that the check measured, with one row per split.

@@ -28,9 +28,9 @@ class UploadLimits:
         20000
     """
 
-    zip_bytes: int = 50 * 2**20
+    zip_bytes: int = 50_000_000
     files: int = 20_000
-    bytes: int = 500 * 2**20
+    bytes: int = 500_000_000
     ratio: int = 100
     depth: int = 8
     pixels: int = 50_000_000
