@@ -14,6 +14,7 @@ if _ROOT not in sys.path:  # streamlit puts app/ on the path, not the folder tha
 
 from app.components.errors import shown_errors  # noqa: E402
 from app.components.sidebar import sidebar_run  # noqa: E402
+from app.listening import open_warning  # noqa: E402
 from app.remembered import keep_address, restore_address  # noqa: E402
 
 STYLE = """<style>
@@ -44,6 +45,9 @@ st.html(STYLE)
 with st.sidebar:
     st.fragment(sidebar_run, run_every=5)()
 restore_address(page.url_path)
+warning = open_warning()
+if warning is not None:
+    st.warning(warning, icon=":material/public:")
 with shown_errors():
     page.run()
 keep_address(page.url_path)

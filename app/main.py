@@ -24,6 +24,7 @@ if _ROOT not in sys.path:  # streamlit puts app/ on the path, not the folder tha
     sys.path.insert(0, _ROOT)
 
 from app.components.tables import load_tables  # noqa: E402
+from app.listening import open_warning  # noqa: E402
 from app.static_files import FOLDER, serve_file  # noqa: E402
 from app.workers import start_workers, stop_workers  # noqa: E402
 
@@ -41,6 +42,9 @@ def import_large_modules() -> None:
 async def workers(server: App) -> AsyncIterator[None]:
     """Start the workers with the server, and end them with it."""
     Thread(target=load_tables, daemon=True).start()
+    warning = open_warning()
+    if warning is not None:
+        print(f"WARNING: {warning}", file=sys.stderr, flush=True)
     start_workers()
     threading.Thread(target=import_large_modules, daemon=True).start()
     try:
