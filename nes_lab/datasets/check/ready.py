@@ -31,7 +31,7 @@ _NEEDS_ROOT = ("image_folder", "image_shards", "audio_folder")
 
 @dataclass(frozen=True)
 class Ready:
-    """What is known about a data set before it is read.
+    """The answer of :func:`ready_to_train`: what is known about a data set before it is read.
 
     Attributes:
         reason: Why a training would fail at once, in a sentence; None if nothing speaks against it.
