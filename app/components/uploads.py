@@ -33,7 +33,7 @@ def upload_form() -> None:
             "For validation", SHARES, index=1, key="val-share", format_func=lambda share: format_share(share, digits=0)
         )
     with right:
-        st.number_input("Seed of the split", 0, 2**31 - 1, 0, key="split-seed")
+        st.number_input("Seed of the split", 0, 2_147_483_647, 0, key="split-seed")
     given = st.session_state.get("zip") is not None
     st.button("Unpack it", icon=":material/unarchive:", on_click=take, disabled=not given)
     st.caption(
