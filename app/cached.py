@@ -3,35 +3,87 @@
 Layers are cached. Runs are read again each time, because their files may change.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from app.components.errors import show_error
-from app.remembered import current_run, set_current_run
+from app.remembered import current_run, demo_wanted, set_current_run
 from nes_lab.errors import RunError
 from nes_lab.experiment.open_runs import open_run
 from nes_lab.experiment.run import Run
-from nes_lab.runs.details import DetailsReader
+from nes_lab.runs.details import DetailsReader, RunDetails
 from nes_lab.runs.info import RunInfo
-from nes_lab.runs.layout import default_root
+from nes_lab.runs.layout import default_root, names
 from nes_lab.runs.store import RunStore
 
-__all__ = ["all_runs", "choose_run", "details_reader", "layers_at", "run_of", "run_title", "starts_at"]
+__all__ = [
+    "all_runs",
+    "choose_run",
+    "details_of",
+    "details_reader",
+    "fitting_runs",
+    "is_bundled",
+    "layers_at",
+    "root_of",
+    "run_of",
+    "run_title",
+    "shows_demo",
+    "starts_at",
+]
+
+DEMO = Path(__file__).parent / "demo"
+"""Folder of the bundled demo: finished runs that come with the app. Nothing is written into it."""
+
+
+def shows_demo() -> bool:
+    """Return True if the pages show the bundled demo: the user asked for it, or there are no other runs."""
+    return demo_wanted() or not names(default_root())
 
 
 def all_runs() -> list[RunInfo]:
-    """Return what the files say about all training runs on this computer, newest first.
+    """Return what the files say about the training runs that the pages show, newest first.
 
-    The runs are in the folder ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set.
+    These are the runs on this computer, in the folder ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set. The
+    runs of the bundled demo come after them if :func:`shows_demo` says so.
     """
-    return RunStore().list()
+    return RunStore().list() + (demo_runs() if shows_demo() else [])
+
+
+def fitting_runs(fits: Callable[[RunInfo], bool]) -> list[RunInfo]:
+    """Return the runs that a page can show, newest first. If there is none, return those of the bundled demo.
+
+    Args:
+        fits: Function that returns True for a run that the page can show.
+    """
+    return [info for info in all_runs() if fits(info)] or [info for info in demo_runs() if fits(info)]
+
+
+def demo_runs() -> list[RunInfo]:
+    """Return the runs of the bundled demo."""
+    return RunStore(DEMO).list()
 
 
 def run_of(run_id: str) -> Run:
-    """Return the run with this id from the folder of all runs on this computer. Runs in other folders cannot be named."""
-    return open_run(run_id, root=default_root())
+    """Return the run with this id: one on this computer, or one of the bundled demo. Runs in other folders cannot be named.
+
+    Raises:
+        RunError: If there is no such run.
+    """
+    return open_run(run_id, root=root_of(run_id))
+
+
+def root_of(run_id: str) -> Path:
+    """Return the folder that holds this run: that of all runs on this computer, or the bundled demo."""
+    return DEMO if is_bundled(run_id) else default_root()
+
+
+def is_bundled(run_id: str) -> bool:
+    """Return True if this is a run of the bundled demo, which can only be read."""
+    return run_id in names(DEMO) and run_id not in names(default_root())
 
 
 @st.cache_data(max_entries=256, show_spinner="Reading epitomes…")
@@ -56,6 +108,13 @@ def details_reader(root: str) -> DetailsReader:
         root: Folder of all runs.
     """
     return DetailsReader(RunStore(root), default_root().parent / "cache" / "curves")
+
+
+def details_of(runs: Sequence[RunInfo]) -> dict[str, RunDetails]:
+    """Return the short curves and disk use of runs by their ids; of those that are still being read, less."""
+    bundled = {info.id for info in runs if is_bundled(info.id)}
+    own = details_reader(str(RunStore().root)).read([info for info in runs if info.id not in bundled])
+    return own | details_reader(str(DEMO)).read([info for info in runs if info.id in bundled])
 
 
 @st.cache_data(max_entries=4000, show_spinner=False)

@@ -1,4 +1,4 @@
-"""Remember the run that a user looked at last, on whatever page, and the address of each page.
+"""Remember the run that a user looked at last, on whatever page, the address of each page, and whether to show the bundled demo.
 
 Forms are remembered by Streamlit: see ``app/inputs.py``.
 """
@@ -12,14 +12,16 @@ from streamlit.errors import StreamlitAPIException
 
 __all__ = [
     "current_run",
+    "demo_wanted",
     "form_experiment",
     "keep_address",
     "restore_address",
     "set_current_run",
     "set_form_experiment",
+    "want_demo",
 ]
 
-_RUN = "current-run"
+_RUN, _DEMO = "current-run", "bundled-demo"
 _PAGE, _ADDRESSES, _EXPERIMENT = "page", "addresses", "form-experiment"
 
 
@@ -60,3 +62,13 @@ def form_experiment() -> Mapping[str, Any] | None:
 def set_form_experiment(config: Mapping[str, Any]) -> None:
     """Remember the experiment that the form on Compress describes, for a sweep."""
     st.session_state[_EXPERIMENT] = dict(config)
+
+
+def demo_wanted() -> bool:
+    """Return True if the user asked to see the bundled demo beside the own runs."""
+    return st.session_state.get(_DEMO, False)
+
+
+def want_demo(wanted: bool) -> None:
+    """Show the bundled demo on all pages, or show it no longer."""
+    st.session_state[_DEMO] = wanted

@@ -4,13 +4,13 @@ from typing import Any
 
 import streamlit as st
 
+from app.cached import root_of
 from app.components.errors import show_error
 from app.inputs import imports_refused
 from app.workers import ask_worker
 from nes_lab.errors import NesLabError
 from nes_lab.import_spec import own_names
 from nes_lab.runs.info import RunInfo
-from nes_lab.runs.layout import default_root
 from nes_lab.worker.client import WorkerError
 
 __all__ = ["ask_about"]
@@ -32,7 +32,7 @@ def ask_about(info: RunInfo, question: str, text: str, limit: float = 900, **arg
         return None
     place = st.empty()
     place.button("Cancel the work", icon=":material/close:", key=f"cancel-{question}")  # a click ends this script run
-    about = {"root": str(default_root()), "run": info.id} | arguments
+    about = {"root": str(root_of(info.id)), "run": info.id} | arguments
     answer = None
     try:
         own_code = bool(own_names(info.config))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from app.cached import run_of, run_title
+from app.cached import is_bundled, run_of, run_title
 from app.components.runs_grid import PROBLEM, pick, picked
 from app.inputs import form_address, imports_refused
 from nes_lab.errors import NesLabError
@@ -29,7 +29,7 @@ def run_actions(runs: Sequence[RunInfo]) -> None:
     """Draw the buttons that fit the selected runs."""
     stoppable = [info for info in runs if info.state in ("queued", "running")]
     resumable = [info for info in runs if info.is_resumable and not info.given]
-    ended = [info for info in runs if not info.is_active and info.state != "queued"]
+    ended = [info for info in runs if not info.is_active and info.state != "queued" and not is_bundled(info.id)]
     waiting = [info for info in runs if info.state == "queued"]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{len(runs)} selected**")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app.cached import details_reader, run_of
+from app.cached import details_of, run_of
 from app.components.plot import plot
 from app.components.tables import show
 from nes_lab.figures.compare_runs import compare_runs
@@ -13,7 +13,6 @@ from nes_lab.records.table import Table
 from nes_lab.runs.compared_settings import compared_settings
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.overview import overview
-from nes_lab.runs.store import RunStore
 
 __all__ = ["compare"]
 
@@ -32,8 +31,7 @@ def compare(runs: Sequence[RunInfo]) -> None:
         plot(compare_runs([run_of(info.id) for info in runs]), key="compare")
     with right:
         st.markdown("**Results**")
-        details = details_reader(str(RunStore().root)).read(runs)
-        show(Table(columns(*RESULTS), overview(runs, details).rows), "compared-results")
+        show(Table(columns(*RESULTS), overview(runs, details_of(runs)).rows), "compared-results")
         st.markdown("**Settings that differ**")
         settings = compared_settings(runs)
         if settings.rows:

@@ -5,12 +5,13 @@ from typing import Any
 import streamlit as st
 import yaml
 
-from app.cached import run_of
+from app.cached import is_bundled, run_of
 from app.components.errors import plain_text, show_error
 from app.inputs import form_address, imports_refused
 from nes_lab.errors import NesLabError
 from nes_lab.experiment.run import Run
 from nes_lab.figures.progress import run_description
+from nes_lab.figures.run_report import run_report
 from nes_lab.runs.bin import put_in_bin
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.states import STATES
@@ -41,6 +42,13 @@ def buttons(info: RunInfo) -> None:
             act(info, Run.cancel)
     elif info.is_resumable and not info.given and st.button("Resume", icon=":material/play_circle:", type="primary"):
         resume(info)
+    if is_bundled(info.id):
+        st.page_link(
+            "views/compress.py",
+            label="Launch with changes",
+            icon=":material/edit:",
+            query_params=form_address(info.config),
+        )
     if info.state in ("failed", "lost", "cancelled"):
         if not info.given:
             st.page_link(
@@ -51,7 +59,7 @@ def buttons(info: RunInfo) -> None:
             )
         with st.popover("Delete", icon=":material/delete:"):
             ask_delete(info)
-    if info.state == "finished":
+    if info.state == "finished" and not is_bundled(info.id):
         with st.popover("Train further", icon=":material/fast_forward:"):
             ask_extension(info)
     with st.popover("Download", icon=":material/download:"):
@@ -79,7 +87,7 @@ def downloads(info: RunInfo) -> None:
     if info.state == "finished":
         st.download_button(
             "Report (HTML)",
-            lambda: run.report().read_text(encoding="utf-8"),
+            lambda: run_report(run.store, run.id),
             f"{info.id}.html",
             "text/html",
             help="One file with the results, curves, layers and settings.",

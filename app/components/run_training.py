@@ -21,7 +21,6 @@ from nes_lab.figures.run_report import fit_comparison
 from nes_lab.figures.start_moves import start_moves
 from nes_lab.figures.theme import plain
 from nes_lab.runs.info import RunInfo
-from nes_lab.runs.layout import default_root
 from nes_lab.runs.query import dense_reference, epitome_reference
 from nes_lab.runs.result_rows import result_rows
 from nes_lab.runs.states import STATES
@@ -88,7 +87,7 @@ def live(
 
 def curves_of(run: Run) -> RunCurves:
     """Read what the panels draw of a run."""
-    info, root = run.info, str(default_root())
+    info, root = run.info, str(run.store.root)
     history = []
     for step in run.snapshot_steps():
         with suppress(NesLabError):  # one damaged snapshot must not hide the curves
@@ -152,7 +151,7 @@ def show_epitome(run: Run, info: RunInfo, epitome: RunInfo | None) -> None:
                 "views/run.py", label="See it compressed", icon=":material/grid_on:", query_params={"run": epitome.id}
             )
         return
-    layers = layers_at(str(default_root()), info.id, steps[-1], steps[-1])
+    layers = layers_at(str(run.store.root), info.id, steps[-1], steps[-1])
     drawn = [layers[name] for name in largest_layers(layers, most=1) if layers[name].epitome is not None]
     for layer in drawn:
         figure = epitome_atlas(layer)

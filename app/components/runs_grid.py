@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.cached import details_reader
+from app.cached import details_of, root_of
 from app.components.tables import grid_column
 from nes_lab.errors import NesLabError
 from nes_lab.records.columns import Column
@@ -46,8 +46,7 @@ def pick(run_ids: Sequence[str]) -> None:
 def run_grid(runs: Sequence[RunInfo]) -> None:
     """Draw the table of runs. The user can select rows and edit labels, tags and notes."""
     store = RunStore()
-    details = details_reader(str(store.root)).read(runs)
-    table = overview(runs, details, times_left(store, runs), waiting_ids(store))
+    table = overview(runs, details_of(runs), times_left(store, runs), waiting_ids(store))
     shown = [column for column in table.columns if any(row[column.key] is not None for row in table.rows)]
     tags = filter_values(runs)["tags"]
     drawn = drawn_grid([[info.id for info in runs], [column.key for column in shown], tags])
@@ -114,12 +113,13 @@ def take_edits(key: str, run_ids: Sequence[str]) -> None:
         key: Key of the table.
         run_ids: Ids of the runs that the table showed, in the order of its rows.
     """
-    chosen, store = picked(), RunStore()
+    chosen = picked()
     for row, edits in st.session_state[key]["edited_rows"].items():
         run_id = run_ids[int(row)]
         if PICKED in edits:
             chosen = [name for name in chosen if name != run_id] + ([run_id] if edits[PICKED] else [])
         try:
+            store = RunStore(root_of(run_id))
             info = store.read(run_id)
             texts = {name: edits[name] or "" for name in ("label", "note") if name in edits}
             texts |= {"tags": tuple(edits["tags"] or ())} if "tags" in edits else {}

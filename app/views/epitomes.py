@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from app.cached import all_runs, choose_run, layers_at, run_of, run_title
+from app.cached import all_runs, choose_run, fitting_runs, layers_at, run_of, run_title
 from app.components.explorer import explorer
 from app.components.plot import plot
 from app.inputs import in_address
@@ -163,8 +163,7 @@ def draw_atlas(layer: LayerSnapshot, first: LayerSnapshot | None) -> None:
 
 
 st.title("Epitomes")
-runs = all_runs()
-with_epitomes = [info for info in runs if info.state != "queued" and run_of(info.id).snapshot_steps()]
+with_epitomes = fitting_runs(lambda info: info.state != "queued" and bool(run_of(info.id).snapshot_steps()))
 if not with_epitomes:
     st.info(
         "No run has an epitome to show yet. Start one on the page **Compress**, or run `make demo` in a terminal.",

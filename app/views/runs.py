@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app.cached import all_runs, details_reader
+from app.cached import all_runs, details_of, details_reader
 from app.components.errors import guarded, plain_text, show_error
 from app.components.run_actions import run_actions, show_bin, show_undo
 from app.components.run_comparison import compare
@@ -110,6 +110,6 @@ if not listed:
     show_undo()
     show_bin()
 else:
-    details_reader(str(RunStore().root)).read(listed[:MOST_ROWS])
+    details_of(listed[:MOST_ROWS])
     every = wanted_period(listed)
     st.fragment(body, run_every=every)([listed], every)

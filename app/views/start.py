@@ -6,6 +6,7 @@ from app.cached import all_runs
 from app.components.plot import plot
 from app.components.tables import run_list
 from nes_lab.figures.accuracy_vs_madds import accuracy_vs_madds
+from nes_lab.runs.bundled import BUNDLED_GROUP
 from nes_lab.runs.layout import default_root
 from nes_lab.runs.query import run_table
 
@@ -40,7 +41,7 @@ for card, (view, name, text) in zip(
         st.caption(text)
 
 runs = all_runs()
-demo = next((info.group for info in runs if info.group.startswith("demo")), None)
+demo = next((info.group for info in runs if info.group.startswith(("demo", BUNDLED_GROUP))), None)
 if not runs:
     st.info(
         "There are no runs yet. Start one on the page **Compress**, or run `make demo` in a terminal. The demo trains "

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.cached import all_runs
+from app.cached import fitting_runs
 from app.components.errors import plain_text, show_error
 from app.components.plot import plot
 from app.components.tables import results_table, show
@@ -132,7 +132,7 @@ def show_verdict(answer: Verdict, finding: str) -> None:
 
 
 st.title("Trade-off")
-finished = [info for info in all_runs() if info.state == "finished"]
+finished = fitting_runs(lambda info: info.state == "finished")
 if not finished:
     st.info(
         "No run has finished yet, so there is nothing to compare. Start one on the page **Compress**, or run "

@@ -5,16 +5,26 @@ Tests: tests/worker/test_predictions.py.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from nes_lab.errors import ExportError, NesLabError
+from nes_lab.runs.bundled import is_read_only
 from nes_lab.runs.files import read_json, write_json
 from nes_lab.runs.handle import RunHandle
+from nes_lab.runs.layout import default_root
 
-__all__ = ["FOLDER", "keep_answer", "kept_answer", "needed_objects"]
+__all__ = ["FOLDER", "answers_folder", "keep_answer", "kept_answer", "needed_objects"]
 
 FOLDER = "exports"
-"""Name of the folder inside a run's folder that holds what was exported and measured."""
+"""Name of the folder that holds what was exported and measured of a run."""
+
+
+def answers_folder(run: RunHandle) -> Path:
+    """Return the folder for what is exported and measured of a run: in its own folder, or beside the runs if it can only be read."""
+    if is_read_only(run.store.root):
+        return default_root().absolute().parent / FOLDER / run.id
+    return run.folder / FOLDER
 
 
 def keep_answer(run: RunHandle, name: str, answer: dict[str, Any]) -> dict[str, Any]:
@@ -29,9 +39,9 @@ def keep_answer(run: RunHandle, name: str, answer: dict[str, Any]) -> dict[str, 
         ExportError: If the folder cannot be made.
         RunError: If the file cannot be written.
     """
-    folder = run.folder / FOLDER
+    folder = answers_folder(run)
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"{folder} cannot be made: {error.strerror or error}") from error
     kept = answer | {"step": run.info.step}
@@ -42,7 +52,7 @@ def keep_answer(run: RunHandle, name: str, answer: dict[str, Any]) -> dict[str, 
 def kept_answer(run: RunHandle, name: str) -> dict[str, Any] | None:
     """Return the answer with this name; None if there is none, it cannot be read, or the run has trained further since."""
     try:
-        answer = read_json(run.folder / FOLDER / f"{name}.json")
+        answer = read_json(answers_folder(run) / f"{name}.json")
     except (FileNotFoundError, NesLabError):
         return None
     return answer if isinstance(answer, dict) and answer.get("step") == run.info.step else None

@@ -23,8 +23,10 @@ from nes_lab.nn.inspect import epitome_layers
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.preprocessing import Preprocessing
 from nes_lab.runs import layout
+from nes_lab.runs.bundled import BUNDLED_GROUP
 from nes_lab.runs.files import read_json
 from nes_lab.runs.imports import imports_of_run
+from nes_lab.runs.info import RunInfo
 from nes_lab.training.checkpoint import load_into, load_state, load_weights
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ def trained_network(
     """
     checkpoint = store.best_checkpoint(run_id, averaged) if best else store.latest_checkpoint(run_id)
     if checkpoint is None or checkpoint.state is None:
-        raise RunError(f"run {run_id} has no{' best' * best} checkpoint yet, so there is no network to load")
+        raise RunError(_without_checkpoint(store.get(run_id), best))
     folder, info = store.path(run_id), store.get(run_id)
     config = _untaught(trained_config(folder) or load_config(info.config))
     with imports_of_run(folder):
@@ -196,6 +198,13 @@ def _recorded_data(store: RunStore, run_id: str) -> DatasetSpec | None:
 def _stored_plan(folder: Path) -> CompressionPlan | None:
     path = folder / layout.PLAN
     return CompressionPlan.from_dict(read_json(path)) if path.exists() else None
+
+
+def _without_checkpoint(info: RunInfo, best: bool) -> str:
+    """Return a message that says why a run has no network to load. For a bundled run, its notes say why."""
+    why = " ".join(info.notes) if info.group == BUNDLED_GROUP else ""
+    known = f". {why}" if why else ", so there is no network to load"
+    return f"run {info.id} has no{' best' * best} checkpoint{'' if why else ' yet'}{known}"
 
 
 def _let_rest(model: nn.Module, routing: object) -> None:

@@ -21,6 +21,7 @@
 ``bin``: put deleted runs into a bin, and take them out again.
 ``annotate``: change the label, the tags and the note of a run.
 ``relabel``: give a run another label.
+``bundled``: name the group of runs that come with the app, and refuse to change them.
 ``queue``: keep the runs that wait, in the order in which they came.
 ``queue_order``: move waiting runs in the queue, and say in words which runs wait.
 ``queue_runner``: start waiting runs when their turn comes, as a separate process.

@@ -26,6 +26,7 @@ PLAN, COST, REPORT = "plan.json", "cost.json", "report.html"
 CANCEL, CLAIM = "cancel.json", "claim.json"
 CHECKPOINTS, MANIFEST, LATEST = "checkpoints", "manifest.json", "latest.json"
 SNAPSHOTS, START, QUEUE = "snapshots", "start", ".queue"
+READ_ONLY = "READ-ONLY.txt"  # beside the runs of a folder that nothing may change
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from nes_lab.errors import RunError
 from nes_lab.runs import layout, process
+from nes_lab.runs.bundled import refuse_read_only
 from nes_lab.runs.queue import why_no_lock
 
 __all__ = ["Lock", "hold_lock", "lock", "unlock"]
@@ -44,9 +45,10 @@ def lock(folder: Path) -> Lock:
         The lock; give it to :func:`unlock` to release it.
 
     Raises:
-        RunError: If another process holds the lock, or the file system has no file locks. The message names the pid of
-            the other process.
+        RunError: If another process holds the lock, the run may only be read, or the file system has no file locks. The
+            message names the pid of the other process.
     """
+    refuse_read_only(folder.parent)
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         handle = os.open(folder / layout.LOCK, flags, 0o644)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from nes_lab.errors import RunError
 from nes_lab.runs import layout
+from nes_lab.runs.bundled import refuse_read_only
 from nes_lab.runs.files import remove
 
 __all__ = ["drop_ticket", "hold_queue", "take_ticket", "tickets", "why_no_lock"]
@@ -36,8 +37,9 @@ def hold_queue(root: Path, make: bool = True) -> Iterator[Path]:
         make: Whether to create the folder of the queue if there is none.
 
     Raises:
-        RunError: If the queue cannot be written or locked.
+        RunError: If the queue cannot be written or locked, or the runs in the folder can only be read.
     """
+    refuse_read_only(root)
     folder = root / layout.QUEUE
     try:
         if make:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nes_lab.errors import ExportError
-from nes_lab.experiment.kept_answers import FOLDER, keep_answer
+from nes_lab.experiment.kept_answers import answers_folder, keep_answer
 from nes_lab.experiment.network_forms import compare_forms
 from nes_lab.experiment.open_runs import open_run
 from nes_lab.experiment.predictions import predict_validation
@@ -40,9 +40,9 @@ def export_run(question: Mapping[str, Any], on_progress: OnProgress | None = Non
     """
     run = open_run(str(question["run"]), root=question["root"])
     which, kind = question["which"], question["format"]
-    folder = run.folder / FOLDER
+    folder = answers_folder(run)
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"{folder} cannot be made: {error.strerror or error}") from error
     words = [run.id, *str(which).split()] + ([question["form"]] if kind != "folder" else [])

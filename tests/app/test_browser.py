@@ -55,7 +55,9 @@ def see_every_page_without_runs(page, url):
             page.get_by_text("Layers replaced").wait_for()
             page.locator(".js-plotly-plot .main-svg").first.wait_for()
         else:
-            page.get_by_text("make demo").first.wait_for()
+            page.locator(
+                ".dvn-scroller" if path == "runs" else ", ".join(DRAWN)
+            ).first.wait_for()  # of the bundled demo
 
 
 @pytest.mark.slow
