@@ -23,6 +23,7 @@ from nes_lab.runs.store import RunStore
 __all__ = [
     "all_runs",
     "choose_run",
+    "demo_runs",
     "details_of",
     "details_reader",
     "fitting_runs",
@@ -50,7 +51,7 @@ def all_runs() -> list[RunInfo]:
     These are the runs on this computer, in the folder ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set. The
     runs of the bundled demo come after them if :func:`shows_demo` says so.
     """
-    return RunStore().list() + (demo_runs() if shows_demo() else [])
+    return [*RunStore().list(), *(demo_runs() if shows_demo() else [])]
 
 
 def fitting_runs(fits: Callable[[RunInfo], bool]) -> list[RunInfo]:

@@ -13,7 +13,7 @@ if _ROOT not in sys.path:  # streamlit puts app/ on the path, not the folder tha
     sys.path.insert(0, _ROOT)
 
 from app.components.errors import shown_errors  # noqa: E402
-from app.components.sidebar import sidebar_run  # noqa: E402
+from app.components.sidebar import sidebar_demo, sidebar_run, sidebar_words  # noqa: E402
 from app.listening import open_warning  # noqa: E402
 from app.remembered import keep_address, restore_address  # noqa: E402
 
@@ -44,6 +44,8 @@ page = st.navigation(
 st.html(STYLE)
 with st.sidebar:
     st.fragment(sidebar_run, run_every=5)()
+    sidebar_demo()
+    sidebar_words()
 restore_address(page.url_path)
 warning = open_warning()
 if warning is not None:

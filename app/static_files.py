@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 from nes_lab.figures.explorer_data import explorer_js
 from nes_lab.figures.report import plotly_js
 from nes_lab.figures.slider_data import slider_js
+from nes_lab.figures.small_example import small_example_js
 from nes_lab.figures.theme import plot_js
 
 __all__ = ["FOLDER", "file_path", "serve_file"]
@@ -18,6 +19,7 @@ FOLDER = "/lab"
 """Path of the files on the server."""
 
 _SOURCES: dict[str, Callable[[], str]] = {
+    "example": small_example_js,
     "explorer": explorer_js,
     "plot": plot_js,
     "plotly": plotly_js,
@@ -35,7 +37,7 @@ def file_path(name: str) -> str:
     """Return the path of a JavaScript file on the server, with the hash of its content.
 
     Args:
-        name: ``"explorer"``, ``"plot"``, ``"plotly"`` or ``"slider"``.
+        name: ``"example"``, ``"explorer"``, ``"plot"``, ``"plotly"`` or ``"slider"``.
     """
     return f"{FOLDER}/{name}-{hashlib.sha256(_content(name)).hexdigest()[:16]}.js"
 

@@ -1,18 +1,19 @@
-"""Show the current run and the queue in the sidebar of every page."""
+"""Show the current run and the queue on the sidebar of every page, and whether the bundled demo is shown, and the glossary."""
 
 import streamlit as st
 
-from app.cached import run_of
+from app.cached import run_of, shows_demo
 from app.components.errors import guarded, plain_text
-from app.remembered import current_run
+from app.remembered import current_run, demo_wanted, want_demo
 from nes_lab.errors import RunError
 from nes_lab.figures.progress import brief_progress
+from nes_lab.records.glossary import GLOSSARY
 from nes_lab.runs.kept_curve import read_curve
 from nes_lab.runs.queue_order import waiting_ids, waiting_text
 from nes_lab.runs.run_progress import times_left
 from nes_lab.runs.store import RunStore
 
-__all__ = ["sidebar_run"]
+__all__ = ["sidebar_demo", "sidebar_run", "sidebar_words"]
 
 
 @guarded
@@ -57,3 +58,22 @@ def show_queue() -> None:
     with st.container(border=True, gap="small", key="sidebar-queue"):
         st.caption("Queue")
         st.page_link("views/runs.py", label=plain_text(waiting_text(infos, order)), query_params={"state": "queued"})
+
+
+@guarded
+def sidebar_demo() -> None:
+    """Say that the pages show the bundled demo, and offer to hide it where there are other runs."""
+    if not shows_demo():
+        return
+    if demo_wanted():
+        st.caption("The bundled demo is shown beside your runs. It can only be read.")
+        st.button("Hide the bundled demo", icon=":material/visibility_off:", on_click=want_demo, args=(False,))
+    else:
+        st.caption("There are no runs of your own yet: the pages show the bundled demo, which can only be read.")
+
+
+def sidebar_words() -> None:
+    """Draw the glossary, folded."""
+    with st.expander("Words", icon=":material/help:"):
+        for word, text in GLOSSARY.items():
+            st.markdown(f"**{word}**: {text}")

@@ -39,20 +39,18 @@ def load_tables() -> None:
 
 
 def run_list(runs: Sequence[RunInfo], key: str) -> str | None:
-    """Show a table of runs and their states. Return the id of the run that the user selected, or None if none is selected."""
+    """Show a short table of runs, their states and results. Return the id of the run that the user selected, or None."""
     rows = [
         {
             "label": info.label or info.id,
-            "state": info.state,
-            "progress": info.progress,
+            "state": f"{info.state}, {info.bar_progress:.0%}" if info.is_active else info.state,
             "top1": info.summary.get("top1"),
             "madds": info.summary.get("madds"),
-            "group": info.group,
-            "run": info.id,
+            "params": info.summary.get("params"),
         }
         for info in runs
     ]
-    shown = columns("label", "state", "progress", "top1", "madds", "group", "run")
+    shown = columns("label", "state", "top1", "madds", "params")
     event = show(Table(shown, rows), key, on_select="rerun", selection_mode="single-row")
     chosen = event.selection.rows
     return runs[chosen[0]].id if chosen else None

@@ -166,7 +166,7 @@ st.title("Epitomes")
 with_epitomes = fitting_runs(lambda info: info.state != "queued" and bool(run_of(info.id).snapshot_steps()))
 if not with_epitomes:
     st.info(
-        "No run has an epitome to show yet. Start one on the page **Compress**, or run `make demo` in a terminal.",
+        "No run has an epitome to show yet. Start one on the page **Start** or **Compress**.",
         icon=":material/info:",
     )
     st.page_link("views/compress.py", label="Go to Compress", icon=":material/arrow_forward:")

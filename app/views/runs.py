@@ -103,7 +103,7 @@ start_waiting(RunStore())
 listed = all_runs()
 if not listed:
     st.info(
-        "There are no runs yet. Start one on the page **Compress**, or run `make demo` in a terminal.",
+        "There are no runs yet. Start one on the page **Start** or **Compress**.",
         icon=":material/info:",
     )
     st.page_link("views/compress.py", label="Go to Compress", icon=":material/arrow_forward:")

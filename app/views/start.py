@@ -1,61 +1,140 @@
-"""Start page: say what NES Lab is, and show the runs of the newest demo. If there was no demo, show the newest runs."""
+"""Start page: show what an epitome is, start a first run, and lead to the demo, the newest runs and the other pages."""
+
+from collections.abc import Sequence
 
 import streamlit as st
 
-from app.cached import all_runs
+from app.cached import all_runs, demo_runs, run_of
+from app.components.compress_card import start
+from app.components.errors import plain_text
 from app.components.plot import plot
+from app.components.small_example import draw_small_example
 from app.components.tables import run_list
-from nes_lab.figures.accuracy_vs_madds import accuracy_vs_madds
+from app.remembered import set_current_run, want_demo
+from nes_lab.figures.trade_off import trade_off
+from nes_lab.recipes.registry import recipe
+from nes_lab.records.glossary import GLOSSARY
 from nes_lab.runs.bundled import BUNDLED_GROUP
-from nes_lab.runs.layout import default_root
+from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import run_table
 
+# Words that this page explains -> what they are in the example. (Streamlit would show a text after this as part of the page.)
+HERE = {
+    "Epitome": "Here it has 6 numbers.",
+    "Patch": "Here it has 4 numbers.",
+    "Starting index": "Here patch 1 starts at 1.4.",
+    "Budget": "",
+}
 
-def open_chosen(run_id: str | None) -> None:
-    """Open the page of the run that the user selected in a table."""
-    if run_id is not None:
-        st.switch_page("views/run.py", query_params={"run": run_id})
+RECIPE = "digits"
+NEWEST = 6
+PYTHON = """\
+import torch
+import nes_lab
+
+network = torch.nn.Sequential(torch.nn.Linear(512, 512), torch.nn.ReLU(), torch.nn.Linear(512, 10))
+inputs = torch.randn(1, 512)
+small = nes_lab.compress(network, nes_lab.Budget(params="50%"), inputs)
+print(nes_lab.count(small, inputs))
+"""
 
 
-st.title("NES Lab")
-st.markdown(
-    "NES Lab makes neural networks smaller and cheaper by **Neural Epitome Search**. Each large weight is sampled, patch "
-    "by patch, from a small learned tensor, the *epitome*. The position where a patch is read, its *starting index*, can "
-    "be learned too. You give a budget of parameters (params) and multiply-adds (MAdds). NES Lab plans every layer to "
-    "meet it, trains the network, and measures the result."
-)
-cards = st.columns(5)
-for card, (view, name, text) in zip(
-    cards,
-    (
-        ("compress", "Compress", "Choose a budget, see the plan for every layer, and start a training run."),
-        ("runs", "Runs", "Find, compare, rename and delete runs."),
-        ("run", "Run", "Watch a run while it trains. Cancel or resume it."),
-        ("epitomes", "Epitomes", "Look at what a run has learned: cells, patches and routing."),
-        ("trade_off", "Trade-off", "Compare the accuracy and the multiply-adds of all runs."),
-    ),
-    strict=True,
-):
-    with card.container(border=True, height="stretch"):
-        st.page_link(f"views/{view}.py", label=f"**{name}**", icon=":material/arrow_forward:")
-        st.caption(text)
+def open_run(run_id: str) -> None:
+    """Open the page of a run."""
+    set_current_run(run_id)
+    st.switch_page("views/run.py", query_params={"run": run_id})
+
+
+def show_words() -> None:
+    """Explain the four words that the example shows."""
+    for word, here in HERE.items():
+        st.markdown(f"**{word}**: {GLOSSARY[word]} {here}")
+
+
+def show_first_steps() -> None:
+    """Draw the buttons that launch the smallest run and open the finished demo."""
+    tried = st.session_state.setdefault("tries", 0)
+    with st.container(horizontal=True):
+        # a new key after each launch, so that a second click does nothing
+        pressed = st.button("Try it: 20 seconds", key=f"try-{tried}", type="primary", icon=":material/play_arrow:")
+        opened = st.button("Open the finished demo", icon=":material/folder_open:")
+    st.caption(
+        "It trains a small network on handwritten digits, on this computer. Nothing leaves it. 20 seconds are for two free "
+        "processor cores; a busy computer needs longer."
+    )
+    if pressed:
+        st.session_state["tries"] = tried + 1
+        run_id = start(recipe(RECIPE).tree() | {"label": "first try, learner"})
+        if run_id is not None:
+            open_run(run_id)
+    if opened:
+        want_demo(True)
+        shown = [info for info in demo_runs() if run_of(info.id).snapshot_steps()]
+        open_run(shown[0].id)
+
+
+def show_cards() -> None:
+    """Draw three ways to go on."""
+    compress, pretrained, python = st.columns(3)
+    with compress.container(border=True, height="stretch"):
+        st.markdown("**Compress a network**")
+        st.caption("Choose a network and a budget, and see the plan at once.")
+        st.page_link("views/compress.py", label="Choose", icon=":material/compress:")
+    with pretrained.container(border=True, height="stretch"):
+        st.markdown("**From pretrained weights**")
+        st.caption("Epitomes are fitted to weights that are trained already.")
+        address = {"backbone.name": "mobilenetv2_100", "backbone.pretrained": "true"}
+        st.page_link("views/compress.py", label="Fit", icon=":material/download:", query_params=address)
+    with python.container(border=True, height="stretch"):
+        st.markdown("**Use it from Python**")
+        st.caption("Compress any network of PyTorch in one call.")
+        with st.popover("Code", icon=":material/code:", type="tertiary"):
+            st.code(PYTHON, "python")
+
+
+def show_demo(members: Sequence[RunInfo]) -> None:
+    """Draw the results of a demo in one picture."""
+    name = "The bundled demo" if members[0].group == BUNDLED_GROUP else "The newest demo"
+    st.markdown(f"**{name} in one picture** · digits, every dot is a run. Click one to open it.")
+    rows = list(run_table(members))
+    clicked = plot(trade_off(rows), key="demo", clickable=True)
+    if clicked in {info.id for info in members}:
+        open_run(clicked)
+
+
+def show_runs(runs: Sequence[RunInfo]) -> None:
+    """Draw the newest runs. A click on a row opens the run."""
+    own = [info for info in runs if info.group != BUNDLED_GROUP]
+    if own:
+        st.markdown("**Runs here** · newest first. Select a row to open the run.")
+    else:
+        st.markdown("**Runs here** · none of your own yet, so these are from the bundled demo. They can only be read.")
+    chosen = run_list((own or list(runs))[:NEWEST], key="newest")
+    if chosen is not None:
+        open_run(chosen)
+    st.page_link("views/runs.py", label="All runs", icon=":material/list_alt:")
+
 
 runs = all_runs()
-demo = next((info.group for info in runs if info.group.startswith(("demo", BUNDLED_GROUP))), None)
-if not runs:
-    st.info(
-        "There are no runs yet. Start one on the page **Compress**, or run `make demo` in a terminal. The demo trains "
-        "dense and compressed networks on handwritten digits in about four minutes; they then appear here.",
-        icon=":material/info:",
+left, right = st.columns([5, 4], gap="large")
+with left:
+    st.title("A large weight, read from a small tensor")
+    st.markdown(
+        "Move along the weight: each patch is a window of the epitome. Windows overlap, so fewer numbers are stored."
     )
-elif demo is None:
-    st.subheader("Newest runs")
-    open_chosen(run_list(runs[:5], key="newest"))
-    st.caption("Run `make demo` in a terminal to train dense and compressed networks for comparison. They appear here.")
-else:
-    members = [info for info in runs if info.group == demo]
-    st.subheader("Newest demo")
-    rows = run_table(members)
-    plot(accuracy_vs_madds(list(rows)), key="demo")
-    open_chosen(run_list(members, key="demo-runs"))
-st.caption(f"Runs are stored in `{default_root()}`. Only this computer can open the app, so there is no login.")
+    with st.container(border=True):
+        draw_small_example("example")
+with right:
+    show_words()
+    show_first_steps()
+    show_cards()
+group = next((info.group for info in runs if info.group.startswith("demo")), BUNDLED_GROUP)
+members = [info for info in runs if info.group == group] or demo_runs()
+picture, table = st.columns([5, 4], gap="large")
+if members:
+    with picture.container(border=True):
+        show_demo(members)
+if runs:
+    with table.container(border=True, height="stretch"):
+        show_runs(runs)
+st.caption(plain_text("Only this computer can open the app, so there is no login."))

@@ -135,8 +135,7 @@ st.title("Trade-off")
 finished = fitting_runs(lambda info: info.state == "finished")
 if not finished:
     st.info(
-        "No run has finished yet, so there is nothing to compare. Start one on the page **Compress**, or run "
-        "`make demo` in a terminal.",
+        "No run has finished yet, so there is nothing to compare. Start one on the page **Start** or **Compress**.",
         icon=":material/info:",
     )
     st.page_link("views/compress.py", label="Go to Compress", icon=":material/arrow_forward:")

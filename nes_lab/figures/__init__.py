@@ -23,6 +23,7 @@ patch is the position on the epitome where the patch begins:
 
 Figures of an epitome with one axis, for explanations:
 ``patch_by_hand``: draw patches read from an epitome of one axis.
+``small_example``: give the browser an epitome of 6 numbers and the weight of 12 that is read from it.
 ``start_curves``: draw how a patch depends on its start, and how gradient descent moves a start.
 
 Figures of plans, fits and runs:

@@ -20,6 +20,7 @@
 ``tune_report``: the fastest execution plan (way to compute the layer) of each layer, and how it was measured.
 ``sensitivity_report``: how much the loss or the fitting error grows when a single layer's epitome shrinks.
 ``preprocessing``: how images become the inputs of a network.
+``glossary``: explain the words of NES Lab in a sentence each.
 ``columns``: every column that a table can have, with its title, help text and format.
 ``table``: tables as data that can be converted to text, HTML, CSV or a pandas data frame.
 ``html_table``: writes a table as HTML for notebooks.

@@ -20,7 +20,7 @@ from tests.figures.samples import write_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
 PAGES = {
-    "": "NES Lab",
+    "": "A large weight, read from a small tensor",
     "compress": "Compress",
     "runs": "Runs",
     "run": "Run",

@@ -14,7 +14,7 @@ from nes_lab.recipes.registry import experiment_tree, recipe, recipe_names
 from tests.house.tree import ROOT
 
 ALL = [(name, variant) for name in recipe_names() for variant in recipe(name).variants]
-WANTED = {"imagenet_mobilenetv2", "imagenet_efficientnet_b0", "imagenet_finetune", "cifar10", "audio"}
+WANTED = {"imagenet_mobilenetv2", "imagenet_efficientnet_b0", "imagenet_finetune", "cifar10", "audio", "digits"}
 
 
 def test_the_recipes_that_were_promised_are_there():
