@@ -116,14 +116,13 @@ def show_runs(runs: Sequence[RunInfo]) -> None:
 
 
 runs = all_runs()
+st.title("A large weight, read from a small tensor")
+st.markdown(
+    "Move along the weight: each patch is a window of the epitome. Windows overlap, so fewer numbers are stored."
+)
 left, right = st.columns([5, 4], gap="large")
-with left:
-    st.title("A large weight, read from a small tensor")
-    st.markdown(
-        "Move along the weight: each patch is a window of the epitome. Windows overlap, so fewer numbers are stored."
-    )
-    with st.container(border=True):
-        draw_small_example("example")
+with left.container(border=True):
+    draw_small_example("example")
 with right:
     show_words()
     show_first_steps()
