@@ -34,7 +34,7 @@ import nes_lab
 
 network = torch.nn.Sequential(torch.nn.Linear(512, 512), torch.nn.ReLU(), torch.nn.Linear(512, 10))
 inputs = torch.randn(1, 512)
-small = nes_lab.compress(network, nes_lab.Budget(params="50%"), inputs)
+small = nes_lab.compress(network, params="50%", example_input=inputs)
 print(nes_lab.count(small, inputs))
 """
 
@@ -121,15 +121,16 @@ st.markdown(
     "Move along the weight: each patch is a window of the epitome. Windows overlap, so fewer numbers are stored."
 )
 left, right = st.columns([5, 4], gap="large")
-with left.container(border=True):
-    draw_small_example("example")
+with left:
+    with st.container(border=True):
+        draw_small_example("example")
+    show_cards()
 with right:
     show_words()
     show_first_steps()
-    show_cards()
 group = next((info.group for info in runs if info.group.startswith("demo")), BUNDLED_GROUP)
 members = [info for info in runs if info.group == group] or demo_runs()
-picture, table = st.columns([5, 4], gap="large")
+picture, table = st.columns(2)
 if members:
     with picture.container(border=True):
         show_demo(members)
