@@ -503,7 +503,7 @@ def test_trade_off_compares_no_results_on_different_data(store):
         writer.summary(madds=1000, top1=50.0)
         writer.status("finished", step=1, total=1)
     at = open_page("trade_off", data="cifar10")
-    assert "dense: 50.0 %" in words(at) and "tiled" not in words(at)
+    assert "dense: 50.0 %" in words(at) and "tiled: " not in words(at)
     assert at.dataframe[0].value["params"][0] == "–"
 
 
