@@ -56,9 +56,11 @@ from nes_lab.records.fit_report import FitReport as FitReport
 from nes_lab.records.sensitivity_report import SensitivityReport as SensitivityReport
 from nes_lab.records.training_report import TrainingReport as TrainingReport
 from nes_lab.records.tune_report import TuneReport as TuneReport
+from nes_lab.runs.best_setting import best_setting as best_setting
 from nes_lab.surgery.for_inference import for_inference as for_inference
 from nes_lab.surgery.fuse import fuse as fuse
 from nes_lab.surgery.replace import materialize as materialize
+from nes_lab.sweeps.importances import sweep_importances as sweep_importances
 from nes_lab.sweeps.result import SweepResult as SweepResult
 from nes_lab.sweeps.sweep import run_sweep as run_sweep
 from nes_lab.training.evaluate import evaluate as evaluate

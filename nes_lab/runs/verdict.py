@@ -53,6 +53,9 @@ class Verdict:
     lines: tuple[str, ...]
     comparisons: tuple[Comparison, ...] = ()
 
+    def __str__(self) -> str:
+        return "\n".join((self.heading, self.answer, *self.lines))
+
 
 def verdict(
     settings: Sequence[SettingResult],

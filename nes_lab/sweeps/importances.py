@@ -6,13 +6,15 @@ Tests: tests/sweeps/test_form.py.
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 from nes_lab.errors import RunError
 from nes_lab.packages import need
 from nes_lab.runs.store import RunStore
 from nes_lab.sweeps.overview import read_sweep, sweep_folder
+from nes_lab.sweeps.result import SweepResult
 
-__all__ = ["LEAST_TRIALS", "importances"]
+__all__ = ["LEAST_TRIALS", "importances", "sweep_importances"]
 
 LEAST_TRIALS = 4
 """With fewer finished trials, importances say nothing."""
@@ -53,3 +55,33 @@ def importances(store: RunStore, name: str, objective: str) -> dict[str, float]:
         warnings.simplefilter("ignore")
         found = optuna.importance.get_param_importances(study, target=lambda trial: sign * trial.values[place])
     return {path: float(share) for path, share in found.items()}
+
+
+def sweep_importances(
+    sweep: SweepResult | str, objective: str = "top1", *, root: str | Path | None = None
+) -> dict[str, float]:
+    """Return how much each varied setting of a sweep explains of the differences of one objective.
+
+    The shares are those of Optuna's ``get_param_importances`` for the finished trials. If the seed varies, it has a share, too: it
+    is what chance decides.
+
+    Args:
+        sweep: Name of the sweep, or what :func:`nes_lab.run_sweep` returned.
+        objective: Name of an objective of the sweep, such as ``"top1"`` or ``"madds"``.
+        root: The folder of all runs; None takes ``$NES_LAB_HOME/runs``, or ``data/runs`` if that variable is not set.
+
+    Returns:
+        A dict with one entry per varied field, largest first: its dotted path, and its share. The shares add up to 1.
+
+    Raises:
+        RunError: If there is no such sweep or objective, if fewer than four trials are finished, or if all have the same result.
+        MissingPackageError: If Optuna is not installed.
+
+    Examples:
+        >>> import nes_lab, tempfile
+        >>> nes_lab.sweep_importances("front", root=tempfile.mkdtemp())
+        Traceback (most recent call last):
+        nes_lab.errors.RunError: there is no sweep 'front' with the objective 'top1'
+    """
+    name = sweep.name if isinstance(sweep, SweepResult) else sweep
+    return importances(RunStore(root), name, objective)

@@ -49,12 +49,14 @@ NO_SOURCE = {  # why a name has no line Source, and the names
     },
     "it measures or checks, by no published method": {
         *(
+            "best_setting",
             "check_backbone",
             "check_data",
             "evaluate",
             "measure_latency",
             "measure_peak_memory",
             "measure_sensitivity",
+            "sweep_importances",
             "tune",
         ),
     },

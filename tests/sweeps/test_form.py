@@ -7,6 +7,7 @@ import sys
 import pytest
 import yaml
 
+import nes_lab
 from nes_lab.errors import NesLabError, OptionError, RunError
 from nes_lab.sweeps.form import read_values, sweep_tree
 from nes_lab.sweeps.importances import importances
@@ -84,7 +85,7 @@ def test_a_sweep_of_the_command_line_is_seen_and_continued_too(store, tree, wait
     resume_sweep(store, "seeds")
     wait(lambda: read_sweep(store, "seeds").state == "finished", 90)
     shares = importances(store, "seeds", "top1")
-    assert shares == {"seed": pytest.approx(1.0)}
+    assert shares == {"seed": pytest.approx(1.0)} == nes_lab.sweep_importances(found, root=store.root)
     with pytest.raises(RunError, match="same params"):
         importances(store, "seeds", "params")
     with pytest.raises(RunError, match="objective 'speed'"):
