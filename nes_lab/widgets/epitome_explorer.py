@@ -101,7 +101,8 @@ def _data(source: Any, layer: str | None) -> dict[str, Any]:
         return explorer_data({0: _layer_of(source, layer)})
     if layer is not None:
         raise OptionError(f"layer={layer!r} names a layer of a network or run, but source is a {type(source).__name__}")
-    return explorer_data({0: snapshot_of(source)})
+    other: Any = source
+    return explorer_data({0: snapshot_of(other)})
 
 
 def _layer_of(network: nn.Module, name: str | None) -> LayerSnapshot:

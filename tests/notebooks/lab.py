@@ -75,7 +75,7 @@ def set_theme(page, name):
     page.click("li.lm-MenuBar-item:has-text('Settings')")
     page.hover("li.lm-Menu-item:has-text('Theme')")
     page.click(f"li.lm-Menu-item:has-text('{name}') >> nth=0")
-    page.wait_for_selector(f"body[data-jp-theme-name='{name}']")
+    page.wait_for_selector(f"body[data-jp-theme-name='{name}']", state="attached")
 
 
 def run_all(page, cells):

@@ -27,7 +27,7 @@ export default {
     node.className = "nes-plot";
     node.style.cssText = "width:100%;min-width:0;overflow:hidden";
     node.setAttribute("role", "group");
-    el.style.cssText = "width:100%;min-width:0";
+    el.style.minWidth = "0"; // in a row of figures it may become narrower than its drawing
     el.append(node);
     const move = (place) => model.send(place);
     let drawn = {};
