@@ -20,7 +20,7 @@ import numpy as np
 from nes_lab.errors import OptionError
 from nes_lab.geometry.layer_snapshot import LayerSnapshot
 
-__all__ = ["explorer_data", "explorer_js", "missing_layer"]
+__all__ = ["explorer_data", "explorer_js", "missing_layer", "static_js"]
 
 _STATIC = Path(__file__).parent / "static"
 _MODULES = ("sampling", "numbers", "colors", "files", "view", "panes", "words", "explorer_style", "explorer")
@@ -29,7 +29,20 @@ _MODULES = ("sampling", "numbers", "colors", "files", "view", "panes", "words", 
 @cache
 def explorer_js() -> str:
     """Return the JavaScript of the explorer as one module, which exports ``mount(node, data, options)``."""
-    texts = ((_STATIC / f"{name}.js").read_text(encoding="utf-8") for name in _MODULES)
+    return static_js(*_MODULES)
+
+
+def static_js(*names: str) -> str:
+    """Return JavaScript modules of ``static/`` as one module.
+
+    Args:
+        names: Names of the modules, each after those that it imports.
+
+    Examples:
+        >>> "export function heat" in static_js("colors")
+        True
+    """
+    texts = ((_STATIC / f"{name}.js").read_text(encoding="utf-8") for name in names)
     return "\n".join(re.sub(r'^import \{[^}]*\} from "\./\w+\.js";\n', "", text, flags=re.MULTILINE) for text in texts)
 
 
