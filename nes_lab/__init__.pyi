@@ -57,6 +57,8 @@ from nes_lab.records.sensitivity_report import SensitivityReport as SensitivityR
 from nes_lab.records.training_report import TrainingReport as TrainingReport
 from nes_lab.records.tune_report import TuneReport as TuneReport
 from nes_lab.runs.best_setting import best_setting as best_setting
+from nes_lab.runs.compare_settings import SettingComparison as SettingComparison
+from nes_lab.runs.compare_settings import compare_settings as compare_settings
 from nes_lab.surgery.for_inference import for_inference as for_inference
 from nes_lab.surgery.fuse import fuse as fuse
 from nes_lab.surgery.replace import materialize as materialize

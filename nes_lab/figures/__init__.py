@@ -16,6 +16,7 @@ Figures of a layer's epitome. A patch is a block of the layer's weight that is r
 patch is the position on the epitome where the patch begins:
 ``epitome_atlas``: draw all cells of an epitome.
 ``patches_on_epitome``: draw where on the epitome each patch is read.
+``patch_chooser``: draw one patch in the weight and on the epitome; a slider chooses it.
 ``routing_map``: draw the start of each patch.
 ``coverage``: draw how often each cell of an epitome is read.
 ``start_trajectories``: draw how starts move over training.
@@ -24,6 +25,7 @@ patch is the position on the epitome where the patch begins:
 Figures of an epitome with one axis, for explanations:
 ``patch_by_hand``: draw patches read from an epitome of one axis.
 ``small_example``: give the browser an epitome of 6 numbers and the weight of 12 that is read from it.
+``computing_steps``: draw the steps of computing a layer, with their multiply-adds.
 ``start_curves``: draw how a patch depends on its start, and how gradient descent moves a start.
 
 Figures of plans, fits and runs:
@@ -38,6 +40,7 @@ Figures of plans, fits and runs:
 ``run_panels``: draw a run's loss, accuracy, moves of the starts, and speed as four figures, for the app.
 ``start_moves``: sum up how far the starts of a run have moved.
 ``accuracy_vs_madds``: draw accuracy against multiply-adds of many runs.
+``time_against_madds``: draw the time of layers against their multiply-adds.
 ``predictions``: draw examples with their labels and predictions.
 ``confusion``: draw which classes are taken for which.
 ``trade_off_marks``: draw limits, bands, the dense reference and names of methods for ``trade_off``.
@@ -69,6 +72,7 @@ from nes_lab.packages import needed_for
 with needed_for("drawing figures"):
     from nes_lab.figures.accuracy_vs_madds import MeasuredPoint, ReportedPoint, accuracy_vs_madds
     from nes_lab.figures.compare_runs import compare_runs
+    from nes_lab.figures.computing_steps import ComputingStep, computing_steps
     from nes_lab.figures.contact_sheet import contact_sheet
     from nes_lab.figures.coverage import coverage
     from nes_lab.figures.data_statistics import data_statistics
@@ -77,6 +81,7 @@ with needed_for("drawing figures"):
     from nes_lab.figures.layer_bars import layer_bars
     from nes_lab.figures.live_run import live_run
     from nes_lab.figures.patch_by_hand import PatchReading, patch_and_gradient, patch_by_hand
+    from nes_lab.figures.patch_chooser import patch_chooser
     from nes_lab.figures.patches_on_epitome import patches_on_epitome
     from nes_lab.figures.published import published
     from nes_lab.figures.report import Section, report_html
@@ -86,10 +91,12 @@ with needed_for("drawing figures"):
     from nes_lab.figures.start_curves import gradient_over_starts, start_descent
     from nes_lab.figures.start_trajectories import start_trajectories
     from nes_lab.figures.theme import apply_theme
+    from nes_lab.figures.time_against_madds import time_against_madds
     from nes_lab.figures.trade_off import trade_off
 
 __all__ = [
     "IMAGENET",
+    "ComputingStep",
     "MeasuredPoint",
     "PatchReading",
     "ReportedPoint",
@@ -97,6 +104,7 @@ __all__ = [
     "accuracy_vs_madds",
     "apply_theme",
     "compare_runs",
+    "computing_steps",
     "contact_sheet",
     "coverage",
     "data_statistics",
@@ -107,6 +115,7 @@ __all__ = [
     "live_run",
     "patch_and_gradient",
     "patch_by_hand",
+    "patch_chooser",
     "patches_on_epitome",
     "published",
     "report_html",
@@ -114,5 +123,6 @@ __all__ = [
     "sensitivity",
     "start_descent",
     "start_trajectories",
+    "time_against_madds",
     "trade_off",
 ]

@@ -6,7 +6,6 @@ Tests: tests/figures/test_pictures.py
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,13 +14,13 @@ import plotly.graph_objects as go
 from nes_lab.figures.grids import LIMIT, shrink, symmetric_limit
 from nes_lab.figures.inputs import Layer, snapshot_of
 from nes_lab.figures.theme import DIVERGING, heat_colorbar, new_figure, plain, series_style, title_at_top
-from nes_lab.figures.windows import start_grid
+from nes_lab.figures.windows import patch_outline, start_grid
 from nes_lab.text import shorten_name
 
 if TYPE_CHECKING:
     from nes_lab.geometry.layer_snapshot import LayerSnapshot
 
-__all__ = ["patches_on_epitome"]
+__all__ = ["add_epitome", "patches_on_epitome"]
 
 MOST_TRACES = 12
 """Largest number of output patches drawn; if there are more, evenly spaced ones are drawn and the subtitle says so."""
@@ -61,7 +60,7 @@ def patches_on_epitome(layer: Layer) -> go.Figure:
         margin_t=88,
         legend={"title": {"text": "output patch"}},
     )
-    _add_background(figure, snapshot)
+    add_epitome(figure, snapshot)
     for place, row in enumerate(chosen):
         _add_outlines(figure, snapshot, int(row), place)
     height, width = snapshot.epitome_shape[:2]
@@ -80,8 +79,15 @@ def _note(snapshot: LayerSnapshot, distinct: int) -> str:
     return f"{patches} at {distinct} different position{'s' if distinct > 1 else ''}"
 
 
-def _add_background(figure: go.Figure, snapshot: LayerSnapshot) -> None:
-    if snapshot.epitome is None:  # the snapshot has only starts, so the outlines are drawn on an empty background
+def add_epitome(figure: go.Figure, snapshot: LayerSnapshot, **place: int) -> None:
+    """Draw an epitome as a pale heatmap, averaged over kernel positions, as the background of outlines.
+
+    Args:
+        figure: Figure to change.
+        snapshot: Copy of the layer's epitome and starts. If it has only starts, nothing is drawn.
+        place: ``row`` and ``col`` of the panel, in a figure with several panels.
+    """
+    if snapshot.epitome is None:
         return
     epitome = np.asarray(snapshot.epitome, dtype=np.float32)
     mean = epitome.reshape(*epitome.shape[:2], -1).mean(axis=-1)
@@ -100,23 +106,21 @@ def _add_background(figure: go.Figure, snapshot: LayerSnapshot) -> None:
         colorscale=DIVERGING,
         colorbar=heat_colorbar("mean value" if math.prod(snapshot.weight_shape[2:]) > 1 else "value"),
         hoverinfo="skip",
+        **place,
     )
 
 
 def _add_outlines(figure: go.Figure, snapshot: LayerSnapshot, row: int, place: int) -> None:
     style = series_style(place)
     top, left = start_grid(snapshot, 0)[row], start_grid(snapshot, 1)[row]
-    heights, widths = (axis.lengths for axis in snapshot.geometry.axes[:2])
     xs: list[float | None] = []
     ys: list[float | None] = []
     texts: list[str] = []
     for column in range(len(top)):
-        size = (int(heights[row]), int(widths[column]))
-        for y, x in _copies(snapshot, float(top[column]), float(left[column]), size):
-            box_x, box_y = _box(x, size[1]), _box(y, size[0])
-            xs += [box_x[0], box_x[1], box_x[1], box_x[0], box_x[0], None]
-            ys += [box_y[0], box_y[0], box_y[1], box_y[1], box_y[0], None]
-            texts += [f"input patch {column}: start ({top[column]:.3g}, {left[column]:.3g})"] * 6
+        box_x, box_y = patch_outline(snapshot, row, column)
+        xs += box_x
+        ys += box_y
+        texts += [f"input patch {column}: start ({top[column]:.3g}, {left[column]:.3g})"] * len(box_x)
     figure.add_scatter(
         x=np.array(xs, dtype=np.float32),
         y=np.array(ys, dtype=np.float32),
@@ -126,29 +130,3 @@ def _add_outlines(figure: go.Figure, snapshot: LayerSnapshot, row: int, place: i
         name=str(row),
         hovertemplate=f"output patch {row}<br>%{{text}}<extra></extra>",
     )
-
-
-def _box(start: float, length: int) -> tuple[float, float]:
-    """Return where the rectangle around a patch begins and ends, along one axis of the plot."""
-    # A cell is drawn from 0.5 before its index to 0.5 after it.
-    return start - 0.5, start + length - 0.5
-
-
-def _copies(snapshot: LayerSnapshot, y: float, x: float, size: tuple[int, int]) -> Iterator[tuple[float, float]]:
-    """Yield the positions at which the rectangle of one patch is drawn.
-
-    If the layer's boundary is ``circular``, a patch may continue at the opposite edge of the epitome. The rectangle is
-    then drawn there again.
-    """
-    if snapshot.boundary != "circular":
-        yield y, x
-        return
-    height, width = snapshot.epitome_shape[:2]
-    for top in _wrapped(y, size[0], height):
-        for left in _wrapped(x, size[1], width):
-            yield top, left
-
-
-def _wrapped(start: float, length: int, cells: int) -> list[float]:
-    first = start % cells
-    return [first, first - cells] if first + length > cells else [first]

@@ -44,6 +44,7 @@
 ``difference``: tell whether the means of two networks differ by more than noise.
 ``verdict``: say which setting is best within limits, and what cannot be told apart from it.
 ``best_setting``: the verdict about runs, in one call (``nes_lab.best_setting``).
+``compare_settings``: compare the settings of finished runs, over their seeds.
 ``compared_settings``: make a table of the settings in which some runs differ, with names for people.
 ``query``: make a table of many runs, average over seeds, find the Pareto front, and compare configurations.
 ``compare``: compare the accuracies of two networks with equally many multiply-adds.

@@ -8,19 +8,34 @@ import numpy as np
 import pytest
 
 from nes_lab.errors import OptionError
+from nes_lab.figures.computing_steps import ComputingStep, computing_steps
 from nes_lab.figures.patch_by_hand import PatchReading, patch_and_gradient, patch_by_hand
+from nes_lab.figures.patch_chooser import MOST_PATCHES, patch_chooser
 from nes_lab.figures.start_curves import gradient_over_starts, start_descent
 from nes_lab.figures.theme import figure_json
+from nes_lab.figures.time_against_madds import time_against_madds
+from nes_lab.records.cost_report import CostReport, LatencyReport
+from tests.figures.samples import make_snapshot
 
 CELLS = np.array([0.0, 1.0, 3.0, 2.0, -1.0])
 READING = PatchReading(1.5, np.array([2.0, 2.5]), np.array([2.0, -1.0]))
 SWEEP = [PatchReading(s / 4, np.array([s / 4, 1.0]), np.array([float(s // 4), 0.0])) for s in range(9)]
+
+STEPS = {
+    "dense": [ComputingStep("<b>3x3</b>", 600, 32)],
+    "factored": [ComputingStep("fold", 40, 8), ComputingStep("s", 60, 32)],
+}
+COSTS = {"dense": CostReport(1, 1000, 0, 4, 0, 0, (1,), ()), "factored": CostReport(1, 250, 0, 4, 0, 0, (1,), ())}
+TIMES = {name: LatencyReport(ms, ms, 9, 1, 2, "cpu", "float32") for name, ms in (("dense", 2.0), ("factored", 3.0))}
 
 PICTURES = {
     "patches": lambda: patch_by_hand(CELLS, [READING, PatchReading(0.0, np.array([0.0, 1.0]), name="<i>b</i>")]),
     "gradient": lambda: patch_and_gradient(CELLS, READING),
     "sweep": lambda: gradient_over_starts(SWEEP),
     "descent": lambda: start_descent(np.linspace(0, 2, 9), np.linspace(3, 0, 9), target=2.0),
+    "chooser": lambda: patch_chooser(make_snapshot(shift=0.3)),
+    "steps": lambda: computing_steps(STEPS, channels=16),
+    "time": lambda: time_against_madds({"thin": COSTS}, {"thin": TIMES}),
     "descent without a target": lambda: start_descent(np.zeros(3), np.ones(3)),
 }
 
@@ -79,6 +94,35 @@ def test_start_descent_shows_loss_start_and_target():
     assert not PICTURES["descent without a target"]().layout.shapes
 
 
+def test_patch_chooser_marks_the_chosen_patch_in_the_weight_and_on_the_epitome():
+    layer = make_snapshot(shift=0.25, scope="joint")  # 8 x 6 patches of 8 x 8, a start for each
+    figure = patch_chooser(layer)
+    marks = figure.layout.sliders[0].steps[7].args[0]  # patch (1, 1)
+    assert (marks["x"][0][:2], marks["y"][0][1:3]) == ([7.5, 15.5], [7.5, 15.5])
+    top, left = (float(layer.starts[axis][1, 1]) for axis in (0, 1))
+    np.testing.assert_allclose(marks["x"][1][:2], [left - 0.5, left + 7.5], rtol=1e-6)
+    np.testing.assert_allclose(marks["y"][1][1:3], [top - 0.5, top + 7.5], rtol=1e-6)
+    assert [figure.data[index].fill for index in figure.layout.sliders[0].steps[7].args[1]] == ["toself", "toself"]
+
+
+def test_patch_chooser_offers_evenly_spaced_patches_of_many():
+    big = make_snapshot(epitome=(1024, 1024, 1, 1), weight=(1280, 1280, 1, 1), patch=(16, 16))
+    labels = [step.label for step in patch_chooser(big).layout.sliders[0].steps]
+    assert len(labels) == MOST_PATCHES and labels[0].startswith("(0, 0)") and labels[-1].startswith("(79, 79)")
+
+
+def test_computing_steps_show_channels_and_multiply_adds():
+    figure = PICTURES["steps"]()
+    assert list(figure.layout.yaxis.ticktext) == ["dense:<br>600", "factored:<br>100"]
+    assert figure.data[3].text == ("16", "8", "32")
+    assert "&lt;b&gt;3x3&lt;/b&gt;<br>600" in [note.text for note in figure.layout.annotations]
+
+
+def test_time_against_madds_draws_shares_of_dense():
+    line = PICTURES["time"]().data[0]
+    assert (list(line.x), list(line.y), line.text) == ([1.0, 0.25], [1.0, 1.5], ("dense", "factored"))
+
+
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
@@ -86,6 +130,8 @@ def test_start_descent_shows_loss_start_and_target():
         (lambda: patch_by_hand(CELLS[None], [READING]), r"shape \(1, 5\)"),
         (lambda: patch_and_gradient(CELLS, PatchReading(1.0, np.ones(2))), "gradient=None"),
         (lambda: gradient_over_starts(SWEEP[:1]), "at least 2"),
+        (lambda: computing_steps({"dense": []}, 16), "at least one way"),
+        (lambda: time_against_madds({"thin": COSTS}, {"thin": {"dense": TIMES["dense"]}}), "no time of factored"),
         (lambda: start_descent(np.zeros(2), np.zeros(3)), "one number per step"),
     ],
 )

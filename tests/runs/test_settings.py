@@ -3,6 +3,7 @@
 import pytest
 
 from nes_lab.errors import BudgetError, OptionError
+from nes_lab.runs.compare_settings import compare_settings
 from nes_lab.runs.measures import read_limit, read_result
 from nes_lab.runs.settings import setting_results
 from nes_lab.runs.verdict import latency_finding, setting_table, verdict
@@ -135,3 +136,21 @@ def test_wrong_times_are_refused(text):
 def test_unknown_measures_are_refused():
     with pytest.raises(OptionError, match="cost"):
         setting_results([], cost="flops")
+
+
+def test_compare_settings_tells_apart_what_the_interval_tells_apart():
+    rows = [
+        {"routing": routing, "setting": routing, "seed": seed, "madds": 10, "top1": top1 + seed}
+        for routing, top1 in (("free", 90.0), ("tiled", 89.0), ("random", 70.0))
+        for seed in range(3)
+    ]
+    comparison = compare_settings([*rows, {"routing": "stride", "setting": "s", "seed": 0, "madds": 10, "top1": 50.0}])
+    assert comparison.verdict.best.method == "free"
+    assert (comparison.worse, comparison.undecided) == (("random",), ("tiled", "stride"))
+    text = str(comparison)
+    assert "too few seeds to tell" in text and "91.0 ± 1.0 %" in text and "params" not in text
+
+
+def test_compare_settings_needs_results():
+    with pytest.raises(OptionError, match="none of the 1 runs has madds and top1"):
+        compare_settings([{"routing": "free", "madds": 10}])
