@@ -20,7 +20,10 @@
 # at a real-valued **starting index**.
 #
 # This notebook does that by hand, first with eight numbers, and ends at a convolution that gives the same result with
-# fewer parameters and fewer multiply-adds. It needs no data, and runs in under a minute.
+# fewer parameters and fewer multiply-adds. At the end you can say what is stored, how a weight comes from it, why the
+# multiply-adds fall, and when they do not. Notebook 02 is about who sets the starts, notebook 03 about time.
+#
+# It needs no data, and runs in under a minute.
 
 # %%
 import numpy as np
@@ -169,17 +172,25 @@ figures.start_descent(stuck, stuck_losses, target=4.9)
 # epitome, all tiled starts do. Here, the gradient passes at a bound only if the descent step points *inside*.
 
 # %%
-from nes_lab.epitome.taps import clamp_starts  # what the library does inside its layers
+bounded = nes_lab.EpitomeLinear(1, 12, epitome_shape=(8, 1), patch_channels=(3, 1), routing="free", bias=False).double()
+with torch.no_grad():
+    bounded.epitome.copy_(torch.from_numpy(epitome)[:, None])
+bounded.routing.set_starts_(0, torch.tensor([0.0, 0.0, 5.0, 5.0]))
 
-at_bounds = torch.tensor([0.0, 0.0, 5.0, 5.0], requires_grad=True)
-incoming = torch.tensor([1.0, -1.0, 1.0, -1.0])  # descent steps against it: -, +, -, +
-clamp_starts(at_bounds, torch.full((4,), 5.0)).backward(incoming)
+arriving = [1.0, -1.0, 1.0, -1.0]  # wanted gradients of the four starts; a descent step goes the other way
+toward = [g * slope(s) / (slope(s) @ slope(s)) for g, s in zip(arriving, [0, 0, 5, 5], strict=True)]
+(bounded.weight[:, 0] @ torch.from_numpy(np.concatenate(toward))).backward()
+passed = bounded.routing.start_offsets_out.grad.tolist()
+assert np.allclose(passed, [0, -1, 1, 0])
 table(
     ["start", "gradient arriving", "descent would go", "gradient passed"],
-    [0, "+1", "outside", at_bounds.grad[0].item()],
-    [0, "-1", "inside", at_bounds.grad[1].item()],
-    [5, "+1", "inside", at_bounds.grad[2].item()],
-    [5, "-1", "outside", at_bounds.grad[3].item()],
+    *zip(
+        [0, 0, 5, 5],
+        ["+1", "-1", "+1", "-1"],
+        ["outside", "inside", "inside", "outside"],
+        np.round(passed, 3),
+        strict=True,
+    ),
 )
 
 # %% [markdown]
@@ -236,14 +247,22 @@ layer
 figures.epitome_atlas(now)
 
 # %% [markdown]
-# Its patches read sixteen windows: four output patches times four input patches. The edges of the windows lie between
-# cells.
+# The weight has four output patches times four input patches. Move the slider below the next figure to see where each of
+# the sixteen is read. The edges of the windows lie between cells. Windows in one row of the weight share their height on
+# the epitome, because they share the start along the output axis.
 
 # %%
-figures.patches_on_epitome(now)
+figures.patch_chooser(now)
 
 # %% [markdown]
-# The **routing map** is the table of all starts. Inference needs only the routing map, the epitome and the bias.
+# In JupyterLab, the explorer links both sides: point at a block of the weight, or click on a cell of the epitome to see
+# who reads it.
+
+# %%
+widgets.EpitomeExplorer(now)
+
+# %% [markdown]
+# The **routing map** is the table of all starts: four along the output axis, four along the input axis.
 
 # %%
 figures.routing_map(now, before)
@@ -255,8 +274,55 @@ figures.routing_map(now, before)
 figures.coverage(now)
 
 # %% [markdown]
-# All of this rests on one law. `materialize()` samples the complete weight. The layer gives the same output as the dense
-# convolution with that weight, whichever **execution plan** computes it:
+# ### What is stored
+#
+# Inference needs the epitome, the bias and the routing map, and nothing else. Count them:
+
+# %%
+cells = 16 * 8 * 3 * 3
+stored = {
+    "cells of the epitome": cells,
+    "bias": 32,
+    "starts along the output axis": 4,
+    "starts along the input axis": 4,
+}
+in_total = sum(stored.values())
+dense_params = 32 * 16 * 3 * 3 + 32
+table(
+    ["stored", "numbers"], *stored.items(), ["**in total**", f"**{in_total:,}**"], ["dense layer", f"{dense_params:,}"]
+)
+assert in_total == layer.stored_params() == 1152 + 32 + 8
+
+# %% [markdown]
+# ### One start for each block: `joint` scope
+#
+# So far, a start along an axis was shared by all patches of a row or column of the weight. That is `separable` scope. With
+# `joint` scope, every block has a start of its own along each axis, as in the paper. The windows then lie anywhere. A
+# `joint` layer stores more starts (two for each of the sixteen blocks), and its weight can have full rank. The price is
+# in section 6: no multiply-adds are saved.
+
+# %%
+torch.manual_seed(2)
+joint = nes_lab.EpitomeConv2d(16, 32, 3, routing="random", scope="joint", seed=3, **options)
+starts_joint = joint.routing_map().starts
+print("starts along the output axis, one per block:", starts_joint[0].tolist(), sep="\n")
+assert starts_joint[0].shape == starts_joint[1].shape == (4, 4)
+
+
+def rank(made):
+    """Rank of the weight as a matrix: output channels times everything else."""
+    return int(torch.linalg.matrix_rank(made.materialize().detach().flatten(1)))
+
+
+print(f"rank of the 32 x 144 weight: separable {rank(layer)}, joint {rank(joint)}")
+assert rank(layer) <= 16 < rank(joint)
+figures.patch_chooser(joint.snapshot("joint"))
+
+# %% [markdown]
+# ### One law
+#
+# `materialize()` samples the complete weight. The layer gives the same output as the dense convolution with that weight,
+# whichever **execution plan** computes it:
 #
 # | execution | how |
 # |---|---|
@@ -276,8 +342,33 @@ print("equal to the dense convolution under:", ", ".join(layer.available_executi
 # ## 6. The same result at lower cost
 #
 # Sharing parameters alone saves no multiply-adds: a layer that materializes its weight computes the full convolution. When
-# the convolution uses the epitome itself, patches that read the same cells share their products. `nes_lab.count` counts what
-# the layer's execution plan computes. With fractional starts this includes the interpolation, $2\,C\,HW$ madds on each axis.
+# the convolution uses the epitome itself, patches that read the same cells share their products. Count the steps of
+# `factored` by hand, for one image of $12 \times 12$ positions:
+#
+# * **fold** the 16 input channels onto the 8 input cells: each channel goes to at most two cells, $2\,C_{\text{in}} HW$
+# * **convolve** with the epitome: $3 \cdot 3 \cdot E_{\text{in}} E_{\text{out}} HW$. Half the channels on both sides
+#   make this a quarter of the dense convolution.
+# * **expand** the 16 output cells to 32 output channels: each mixes at most two cells, $2\,C_{\text{out}} HW$
+#
+# The prediction: a quarter, and two percent more for fold and expand.
+
+# %%
+hw = 12 * 12
+dense_convolution = 9 * 16 * 32 * hw
+fold, core, expand = 2 * 16 * hw, 9 * 8 * 16 * hw, 2 * 32 * hw
+predicted = fold + core + expand
+print(f"fold {fold:,} + convolve {core:,} + expand {expand:,} = {predicted:,}")
+print(f"of {dense_convolution:,}: {core / dense_convolution:.0%} + {(fold + expand) / dense_convolution:.0%}")
+Step = figures.ComputingStep
+ways = {
+    "dense": [Step("convolve", dense_convolution, 32)],
+    "wrapped": [Step("fold", fold, 8), Step("convolve", 9 * 8 * 32 * hw, 32)],
+    "factored": [Step("fold", fold, 8), Step("convolve", core, 16), Step("expand", expand, 32)],
+}
+figures.computing_steps(ways, channels=16)
+
+# %% [markdown]
+# `nes_lab.count` counts what the layer's execution plan computes. It must find the same numbers.
 
 # %%
 one = x[:1]
@@ -297,7 +388,10 @@ table(["computed as", "params", "of dense", "madds", "of dense"], *rows)
 # %%
 layer.execution = "factored"
 assert torch.allclose(layer(x), dense, rtol=1e-5, atol=1e-5)
-assert nes_lab.count(layer, one).madds < 0.3 * full.madds
+assert nes_lab.count(layer, one).madds == predicted
+assert costs["wrapped"].madds == sum(step.madds for step in ways["wrapped"])
+assert costs["materialize"].madds == full.madds == dense_convolution
+print("as predicted")
 nes_lab.count(layer, one)
 
 # %% [markdown]
@@ -315,6 +409,84 @@ for found in gradients.values():
 print("gradient of the output starts:", gradients["factored"][1].numpy().round(4))
 
 # %% [markdown]
+# ### When multiply-adds do not fall
+#
+# We predict, for each layer, whether its multiply-adds fall below those of the dense layer:
+#
+# * **materialize**: no, it runs the dense convolution.
+# * **thin layer**: no. A 1x1 convolution with 4 channels has 4 products for each output. Folding and expanding cost 2 + 2 of
+#   their own, and the small convolution is not free.
+# * **depthwise**: no. Each output channel reads an input channel of its own, so no two of them share a product, whatever
+#   their weights share. The layer can only materialize.
+# * **joint scope**: no. Every block reads the epitome elsewhere, so there is no common fold.
+# * **patches of one channel**: yes, as before. The size of a patch changes how many starts are stored, not the products.
+
+# %%
+quarter = {"epitome_shape": (16, 8, 3, 3), "padding": 1}
+halves = {"epitome_shape": (2, 2, 1, 1), "patch_channels": (1, 1)}
+depthwise = {"groups": 16, "epitome_shape": (8, 1, 3, 3), "padding": 1}
+cases = {  # predicted to fall?, epitome layer, dense layer
+    "materialize": (False, nes_lab.EpitomeConv2d(16, 32, 3, execution="materialize", **quarter), dense_layer),
+    "thin layer": (
+        False,
+        nes_lab.EpitomeConv2d(4, 4, 1, routing="free", execution="factored", **halves),
+        torch.nn.Conv2d(4, 4, 1),
+    ),
+    "depthwise": (
+        False,
+        nes_lab.EpitomeConv2d(16, 16, 3, **depthwise),
+        torch.nn.Conv2d(16, 16, 3, padding=1, groups=16),
+    ),
+    "joint scope": (False, joint, dense_layer),
+    "patches of one channel": (
+        True,
+        nes_lab.EpitomeConv2d(16, 32, 3, routing="free", patch_channels=(1, 1), **quarter),
+        dense_layer,
+    ),
+}
+rows = []
+for name, (falls, small, usual) in cases.items():
+    image = torch.randn(1, usual.in_channels, 12, 12)
+    cost, reference = nes_lab.count(small, image), nes_lab.count(usual, image)
+    rows.append([name, f"{cost.madds / reference.madds:.0%}", f"{cost.params / reference.params:.0%}", falls])
+    assert (cost.madds < reference.madds) == falls, name
+table(["layer", "madds of dense", "params of dense", "predicted to fall"], *rows)
+print("execution of the depthwise layer:", ", ".join(cases["depthwise"][1].available_executions()))
+
+# %% [markdown]
+# With `execution="auto"`, a layer takes the plan with the fewest multiply-adds, so the thin layer would materialize.
+#
+# **A smaller count can be slower.** `factored` runs three operations where the dense layer runs one, and each has a cost of
+# its own to start. In our layer, the count falls to 27 %. The time on this machine (yours differs):
+
+# %%
+with torch.no_grad():
+    times = nes_lab.measure_latency({"dense": dense_layer, "factored": layer}, one, pairs=30)
+for name, time in times.items():
+    print(f"{name}: {time.median_ms:.3f} ms")
+
+# %% [markdown]
+# Notebook 03 finds out for which layers the time falls too.
+#
+# ### Is this not just a narrower layer?
+#
+# With `tiled` starts and `separable` scope, yes: the layer adds the two halves of its input channels, runs a convolution
+# with 8 input and 16 output channels, and copies its output. We do it with torch alone:
+
+# %%
+tiled = nes_lab.EpitomeConv2d(16, 32, 3, **options)
+folded = x[:, :8] + x[:, 8:]
+narrow = F.conv2d(folded, tiled.epitome, padding=1)
+copied = torch.cat([narrow, narrow], dim=1) + tiled.bias[:, None, None]
+torch.testing.assert_close(tiled(x), copied, rtol=1e-5, atol=1e-5)
+torch.testing.assert_close(tiled.weight[:16], tiled.weight[16:])
+print("a tiled layer is a narrower layer with copied channels")
+
+# %% [markdown]
+# So a tiled epitome is as strong as this narrow layer, in a network that keeps its width: the bias and the norms after it
+# differ between the copies. Other starts are more: they shift and mix the cells, so that no two output channels need to be
+# equal. Whether that helps is the question of notebook 02.
+#
 # ## 7. How the starts are set
 #
 # | routing | starts | stored |
@@ -325,7 +497,8 @@ print("gradient of the output starts:", gradients["factored"][1].numpy().round(4
 # | `free` | learned: one parameter per start, beginning at the tiling | every start |
 # | `learner` | learned: an index learner predicts them from the layer's input (the paper) | every start; not the learner |
 #
-# How much learned starts gain over a tiling is an open question. NES Lab is made to answer it.
+# How much learned starts gain over a tiling is an open question. Notebook 02 trains all five, and does the index learner
+# by hand.
 
 # %%
 rows = []
@@ -350,10 +523,9 @@ print(f"madds now {nes_lab.count(layer, one).madds:,}, for the plan {layer.execu
 # %% [markdown]
 # ## What next
 #
+# * **02 Who sets the starts**: five ways on the same task. **03 The same result at a tenth of the cost**: count and time.
 # * For a complete network, `nes_lab.plan_for_budget(model, nes_lab.Budget(params="60%", madds="75%"), images)` chooses the
 #   epitome of every layer, and `nes_lab.compress(model, plan)` makes the smaller network.
-# * In a terminal, `make demo` trains dense, narrower and compressed networks on handwritten digits, and compares them at
-#   equal madds.
 # * `make app` shows the same figures for your own runs.
 #
 # Source of the method: Zhou et al., *Neural Epitome Search for Architecture-Agnostic Network Compression*, ICLR 2020,

@@ -45,6 +45,7 @@ Figures of plans, fits and runs:
 ``confusion``: draw which classes are taken for which.
 ``trade_off_marks``: draw limits, bands, the dense reference and names of methods for ``trade_off``.
 ``trade_off``: draw any cost against any result of many runs, with a front for each method.
+``setting_seeds``: draw the result of every seed of some settings.
 ``published``: draw published results in a panel of their own.
 ``reported``: list published ImageNet results, which ``published`` and ``accuracy_vs_madds`` can draw.
 ``inputs``: turn a plan, a report, a layer or a run into the data that a figure draws.
@@ -88,7 +89,9 @@ with needed_for("drawing figures"):
     from nes_lab.figures.reported import IMAGENET
     from nes_lab.figures.routing_map import routing_map
     from nes_lab.figures.sensitivity import sensitivity
+    from nes_lab.figures.setting_seeds import setting_seeds
     from nes_lab.figures.start_curves import gradient_over_starts, start_descent
+    from nes_lab.figures.start_moves import StartMoves, start_moves
     from nes_lab.figures.start_trajectories import start_trajectories
     from nes_lab.figures.theme import apply_theme
     from nes_lab.figures.time_against_madds import time_against_madds
@@ -101,6 +104,7 @@ __all__ = [
     "PatchReading",
     "ReportedPoint",
     "Section",
+    "StartMoves",
     "accuracy_vs_madds",
     "apply_theme",
     "compare_runs",
@@ -121,7 +125,9 @@ __all__ = [
     "report_html",
     "routing_map",
     "sensitivity",
+    "setting_seeds",
     "start_descent",
+    "start_moves",
     "start_trajectories",
     "time_against_madds",
     "trade_off",

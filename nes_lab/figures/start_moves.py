@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nes_lab.figures.start_trajectories import STILL, collapsed_starts
+from nes_lab.runs.handle import RunHandle
 
 if TYPE_CHECKING:
     from nes_lab.geometry.layer_snapshot import LayerSnapshot
@@ -29,6 +30,11 @@ class StartMoves:
         dead: Number of starts that never moved.
         collapsed: Number of starts that came close to others.
         can_move: False if the routing of every layer fixes the starts.
+
+    Examples:
+        >>> import nes_lab
+        >>> nes_lab.figures.StartMoves(((0, 0.0, 0.0), (100, 0.02, 0.3)), starts=8, can_move=True).largest
+        0.3
     """
 
     moves: tuple[tuple[int, float, float], ...] = ()
@@ -37,20 +43,28 @@ class StartMoves:
     collapsed: int = 0
     can_move: bool = False
 
+    @property
+    def largest(self) -> float:
+        """Largest move of a start at the last step, in cells; 0 if nothing is known."""
+        return self.moves[-1][2] if self.moves else 0.0
 
-def start_moves(history: Sequence[tuple[int, Mapping[str, LayerSnapshot]]]) -> StartMoves:
+
+def start_moves(history: RunHandle | Sequence[tuple[int, Mapping[str, LayerSnapshot]]]) -> StartMoves:
     """Sum up how far the starts of all layers have moved since the first snapshot.
 
     Args:
-        history: Pairs of a training step and its snapshot: a mapping from the name of a layer to a copy of its starts. Oldest first.
+        history: A run. Or pairs of a training step and its snapshot: a mapping from the name of a layer to a copy of its starts. Oldest
+            first.
 
     Examples:
         >>> import nes_lab
         >>> layer = nes_lab.EpitomeLinear(16, 32, epitome_shape=(16, 8), patch_channels=(8, 4), routing="free")
-        >>> found = start_moves([(0, {"fc": layer.snapshot()}), (10, {"fc": layer.snapshot()})])
+        >>> found = nes_lab.figures.start_moves([(0, {"fc": layer.snapshot()}), (10, {"fc": layer.snapshot()})])
         >>> found.moves[-1], found.starts == found.dead
         ((10, 0.0, 0.0), True)
     """
+    if isinstance(history, RunHandle):
+        history = sorted(history.snapshots().items())
     if not history:
         return StartMoves()
     first = history[0][1]

@@ -21,10 +21,12 @@ from nes_lab.figures.patches_on_epitome import MOST_TRACES, patches_on_epitome
 from nes_lab.figures.reported import IMAGENET
 from nes_lab.figures.routing_map import routing_map
 from nes_lab.figures.sensitivity import sensitivity
+from nes_lab.figures.setting_seeds import setting_seeds
 from nes_lab.figures.start_trajectories import start_trajectories
 from nes_lab.figures.theme import apply_theme, figure_json, method_style
 from nes_lab.records.compression_plan import CompressionPlan, KeptLayer, LayerPlan
 from nes_lab.records.counts import Counts
+from nes_lab.runs.compare_settings import compare_settings
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import run_table
 from nes_lab.runs.store import RunStore
@@ -62,6 +64,7 @@ PICTURES = {
     "trajectories": lambda: start_trajectories(_history()),
     "coverage": lambda: coverage(make_snapshot(shift=0.3)),
     "coverage big": lambda: coverage(_big()),
+    "seeds": lambda: setting_seeds(compare_settings(make_table())),
     "bars": lambda: layer_bars(make_rows()),
     "sensitivity": lambda: sensitivity(make_sensitivity()),
     "sensitivity by loss": lambda: sensitivity(make_sensitivity(300, loss=True)),

@@ -97,6 +97,17 @@ def test_notebook_by_hand_counts_the_cost_of_its_executions(by_hand):
     assert "madds now 165,888, for the plan factored" in text
 
 
+def test_notebook_by_hand_says_what_is_stored_and_when_nothing_is_saved(by_hand):
+    text = printed(by_hand)
+    assert "| cells of the epitome | 1152 |" in text and "| **in total** | **1,192** |" in text
+    assert "fold 4,608 + convolve 165,888 + expand 9,216 = 179,712" in text and "as predicted" in text
+    assert "rank of the 32 x 144 weight: separable 16, joint 32" in text
+    # 4 channels, 1x1: 2 x 2 products, 2 x 4 to fold and 2 x 4 to expand, against 4 x 4
+    for row in ("thin layer | 125%", "depthwise | 100%", "joint scope | 100%", "patches of one channel | 27%"):
+        assert f"| {row} |" in text
+    assert "a tiled layer is a narrower layer with copied channels" in text
+
+
 def test_notebook_by_hand_draws_its_figures(by_hand):
     titles = [spec["layout"]["title"]["text"] for spec in figures(by_hand)]
     assert titles == [
@@ -105,9 +116,11 @@ def test_notebook_by_hand_draws_its_figures(by_hand):
         "A start learned by gradient descent",
         "A start learned by gradient descent",
         "Epitome of conv",
-        "Patches of conv",
+        "One patch of conv",
         "Routing map of conv",
         "Coverage of conv",
+        "One patch of joint",
+        "Steps of computing the layer",
     ]
     assert all(spec["data"] for spec in figures(by_hand))
     widgets = [
@@ -116,7 +129,7 @@ def test_notebook_by_hand_draws_its_figures(by_hand):
         for o in c.get("outputs", ())
         if "application/vnd.jupyter.widget-view+json" in o.get("data", {})
     ]
-    assert len(widgets) == 1
+    assert len(widgets) == 2, "the slider and the explorer"
 
 
 def test_notebook_runner_notices_a_failing_cell():
