@@ -20,7 +20,7 @@ GROUPS = {
     "Count and measure": ("count", "measure_latency", "measure_peak_memory", "tune", "fuse", "for_inference"),
     "Train, and look after runs": (
         "train", "fine_tune", "evaluate", "Run", "list_runs", "open_run", "import_run", "run_sweep",
-        "best_setting", "sweep_importances", "open_data", "check_data", "write_image_folder", "parameter_groups",
+        "best_setting", "compare_settings", "sweep_importances", "open_data", "check_data", "write_image_folder", "parameter_groups",
     ),
     "Save, load and export": ("save_pretrained", "from_pretrained", "push_to_hub", "export_onnx", "export_torch"),
     "Layers": (

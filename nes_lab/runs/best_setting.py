@@ -15,7 +15,7 @@ from nes_lab.runs.query import run_table
 from nes_lab.runs.settings import setting_results
 from nes_lab.runs.verdict import Verdict, verdict
 
-__all__ = ["best_setting"]
+__all__ = ["best_setting", "rows_of"]
 
 
 def best_setting(
@@ -57,8 +57,16 @@ def best_setting(
         3 seeds · 10 MAdds
         Better than tiled at 10 MAdds by 10.0 points (9.8 to 10.2).
     """
-    rows = [_row(run) for run in ([runs] if isinstance(runs, RunHandle | RunInfo | Mapping) else runs)]
-    return verdict(setting_results(rows, cost, result), cost, result, budget, least)
+    return verdict(setting_results(rows_of(runs), cost, result), cost, result, budget, least)
+
+
+def rows_of(runs: Iterable[RunHandle | RunInfo | Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return one row of a run table for each run. Rows are returned unchanged.
+
+    Raises:
+        OptionError: If ``runs`` holds something else.
+    """
+    return [_row(run) for run in ([runs] if isinstance(runs, RunHandle | RunInfo | Mapping) else runs)]
 
 
 def _row(run: object) -> Mapping[str, Any]:

@@ -11,10 +11,10 @@ from typing import Any
 
 from nes_lab.errors import OptionError
 from nes_lab.records.table import Table
+from nes_lab.runs.best_setting import rows_of
 from nes_lab.runs.difference import RULE
 from nes_lab.runs.handle import RunHandle
 from nes_lab.runs.info import RunInfo
-from nes_lab.runs.query import run_table
 from nes_lab.runs.settings import SettingResult, setting_results
 from nes_lab.runs.verdict import Verdict, setting_table, verdict
 
@@ -75,7 +75,9 @@ def compare_settings(
     budget: float | None = None,
     least: float | None = None,
 ) -> SettingComparison:
-    """Average finished runs over their seeds, and say which setting is best and which cannot be told apart from it.
+    """Average finished runs over their seeds, and make a table: each setting, its spread, and how it compares with the best.
+
+    :func:`nes_lab.best_setting` says the same in a few sentences, :func:`nes_lab.figures.setting_seeds` draws it.
 
     A setting is everything about a run except its seed and its label. A difference counts if its 95 % interval excludes 0. The
     interval follows from the spread over seeds (Welch), so each setting needs at least two seeds. The best of many settings is best
@@ -99,8 +101,7 @@ def compare_settings(
         >>> comparison, comparison.worse
         (SettingComparison: Best top-1 of all: free: 91.0 ± 1.0 %, ('tiled',))
     """
-    listed = [item.info if isinstance(item, RunHandle) else item for item in runs]
-    rows = [run_table([item])[0] if isinstance(item, RunInfo) else item for item in listed]
+    rows = rows_of(runs)
     settings = setting_results(rows, cost, result)
     if not settings:
         raise OptionError(f"none of the {len(rows)} runs has {cost} and {result}; give finished runs")
