@@ -95,7 +95,7 @@ def ask_file(info: RunInfo, weights: str) -> None:
         pressed = st.button("Export", type="primary", icon=":material/output:")
     place = f"export-{info.id}"
     if pressed:
-        about = {"which": weights, "format": FILES[kind], "form": FORMS[form]}
+        about: dict[str, Any] = {"which": weights, "format": FILES[kind], "form": FORMS[form]}
         st.session_state[place] = ask_about(info, "export", "Exporting and checking", **about)
     done = st.session_state.get(place, kept_answer(run_of(info.id), "export"))
     if done:

@@ -99,7 +99,7 @@ def ask_base() -> str | Mapping[str, Any] | None:
         **in_address("yaml"),
     )
     try:
-        tree = yaml.safe_load(text or "") or {}
+        tree: Any = yaml.safe_load(text or "") or {}
     except yaml.YAMLError as error:
         show_error(f"Settings cannot be read as YAML: {error}")
         return None
@@ -136,8 +136,10 @@ def ask_how() -> dict[str, Any]:
     """Ask how trials are chosen and where they train."""
     left, right = st.columns(2)
     with left:
-        sampler = st.selectbox("Trials are", list(SAMPLERS), format_func=SAMPLERS.get, **in_address("sampler"))
-        executor = st.selectbox("Train in", list(EXECUTORS), format_func=EXECUTORS.get, **in_address("executor"))
+        sampler = st.selectbox("Trials are", list(SAMPLERS), format_func=SAMPLERS.__getitem__, **in_address("sampler"))
+        executor = st.selectbox(
+            "Train in", list(EXECUTORS), format_func=EXECUTORS.__getitem__, **in_address("executor")
+        )
     with right:
         trials = st.number_input(
             "Number of trials",

@@ -158,7 +158,7 @@ def draw_atlas(layer: LayerSnapshot, first: LayerSnapshot | None) -> None:
     both = first is not None and first.epitome is not None
     change = both and st.toggle("Change since the first step", **in_address("change"))
     count = atlas_pages(layer)
-    page = st.number_input("Page", 1, count, 1, **in_address("page")) if count > 1 else 1
+    page = int(st.number_input("Page", 1, count, 1, **in_address("page"))) if count > 1 else 1
     plot(epitome_atlas(layer, first, "change" if change else "value", page), "atlas")
 
 

@@ -6,7 +6,7 @@ Tests: tests/worker/test_predictions.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -136,7 +136,7 @@ class _Predicted:
         )  # a network may have more outputs than there are classes
         names += [f"output {number}" for number in known[len(names) :]]
         matrix = confusion_matrix(labels, guesses, labels=known)
-        scores = precision_recall_fscore_support(labels, guesses, labels=known, zero_division=np.nan)
+        scores: Any = precision_recall_fscore_support(labels, guesses, labels=known, zero_division=cast("Any", np.nan))
         rows = zip(names, *(part.tolist() for part in scores), strict=True)
         return {
             "examples": self.examples,

@@ -6,6 +6,7 @@ Tests: tests/figures/test_pictures.py
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -42,8 +43,8 @@ def compare_runs(runs: Iterable[RunHandle] | Mapping[str, Rows]) -> go.Figure:
         >>> nes_lab.figures.compare_runs({"a": rows, "b": rows}).layout.title.text
         'Curves of 2 runs'
     """
-    runs = runs if isinstance(runs, Mapping) else list(runs)
-    rows_of, styles = _rows_by_name(runs), _styles(runs)
+    listed: Any = runs if isinstance(runs, Mapping) else list(runs)  # a generator is read once
+    rows_of, styles = _rows_by_name(listed), _styles(listed)
     metrics = {name: deciding_metric(rows) for name, rows in rows_of.items()}
     titles = list(dict.fromkeys(metric.title for metric in metrics.values()))
     figure = go.Figure(make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.05))

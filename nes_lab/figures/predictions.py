@@ -107,7 +107,7 @@ def _add_hover(
 
 
 def _words(row: Mapping[str, Any], names: Sequence[str]) -> str:
-    label, predicted = (plain(shorten_middle(names[row[key]], _NAME)) for key in ("label", "predicted"))
+    label, predicted = (plain(shorten_middle(str(names[row[key]]), _NAME)) for key in ("label", "predicted"))
     sure = format_share(row["probability"], digits=0)
     if row["label"] == row["predicted"]:
         return f"{label}<br>{sure}"

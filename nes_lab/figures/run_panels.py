@@ -114,10 +114,10 @@ def run_panels(
     title = "Top-1" if metric.name == "top1" else metric.title
     panel = _Panels(run, other, across, smooth)
     loss = panel.new("Loss", "training and validation", f"{across}-{log_loss}")
-    value = None if dense is None else dense.summary.get("top1")
-    has_level = isinstance(value, int | float) and metric.name == "top1"
+    found = None if dense is None or metric.name != "top1" else dense.summary.get("top1")
+    level = float(found) if isinstance(found, int | float) else None
     told = ["no validation yet" if best is None else f"best {metric.text(best[metric.name])}{panel.at(best['step'])}"]
-    told += [f"dense {metric.text(value)} (dotted)"] if has_level else []
+    told += [f"dense {metric.text(level)} (dotted)"] if level is not None else []
     accuracy = panel.new(title, " · ".join(told))
     for curves in panel.runs:
         for split in ("train", "val"):
@@ -127,8 +127,8 @@ def run_panels(
         ticks = _log_ticks(*panel.runs)
         loss.update_yaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
     accuracy.update_yaxes(ticksuffix=" %" if metric.name == "top1" else "")
-    if has_level:
-        panel.level(accuracy, float(value), f"dense {metric.text(value)}")
+    if level is not None:
+        panel.level(accuracy, level, f"dense {metric.text(level)}")
     return {"loss": loss, "metric": accuracy, "starts": panel.starts(), "speed": panel.speed()}
 
 

@@ -75,8 +75,9 @@ class Reachable:
         Args:
             data: The fields. Lists become tuples.
         """
-        counts = {name: Counts(**data[name]) for name in ("dense", "least")}
-        return cls(**counts, **{name: tuple(values) for name, values in data.items() if name not in counts})
+        fields: dict[str, Any] = {name: tuple(values) for name, values in data.items()}
+        fields |= {name: Counts(**data[name]) for name in ("dense", "least")}
+        return cls(**fields)
 
 
 def share_text(share: float) -> str:

@@ -134,8 +134,8 @@ class KeptCurve:
         if split == "val" and self.metric is None:
             self.metric = deciding_metric([row]).name
         value = _number(row.get(self.metric)) if split == "val" and self.metric else None
-        numbers = (_number(row.get(name)) for name in ("epoch", "time", "loss"))
-        self._halves[split].add(CurvePoint(step, attempt, *numbers, value))
+        epoch, time, loss = (_number(row.get(name)) for name in ("epoch", "time", "loss"))
+        self._halves[split].add(CurvePoint(step, attempt, epoch, time, loss, value))
 
     def take(self, split: str, rows: Iterable[Mapping[str, Any]], stride: int, count: int) -> None:
         """Add the rows of one split of a run that was never resumed, which are chosen already.

@@ -155,8 +155,8 @@ def _outside_lines(
 
 
 def _compare(best: SettingResult, other: SettingResult, sign: int) -> Comparison:
-    results = [[sign * seed.result for seed in entry.seeds] for entry in (best, other)]
-    return Comparison(other, mean_difference(*results))
+    mine, theirs = ([sign * seed.result for seed in entry.seeds] for entry in (best, other))
+    return Comparison(other, mean_difference(mine, theirs))
 
 
 def _compared_lines(compared: Sequence[Comparison], y: Measure) -> list[str]:

@@ -98,7 +98,8 @@ def _data(source: Any, layer: str | None) -> dict[str, Any]:
         info = source.info
         return explorer_data(dict(pairs), info.label or info.id, column_facts(info), gradient_note(info))
     if isinstance(source, nn.Module) and not hasattr(source, "snapshot"):
-        return explorer_data({0: _layer_of(source, layer)})
+        chosen: Any = _layer_of(source, layer)
+        return explorer_data({0: chosen})
     if layer is not None:
         raise OptionError(f"layer={layer!r} names a layer of a network or run, but source is a {type(source).__name__}")
     other: Any = source

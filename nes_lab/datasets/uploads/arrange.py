@@ -90,7 +90,7 @@ def _random_split(
     by_class: dict[str, list[tuple[Parts, Entry]]] = defaultdict(list)
     for parts, entry in entries:
         if len(parts) < 2:
-            raise DataError(f"The image {parts[0]!r} lies outside the class folders. Move it into one.")
+            raise DataError(f"The image {'/'.join(parts)!r} lies outside the class folders. Move it into one.")
         by_class[parts[0]].append((parts, entry))
     if few := sorted(name for name, images in by_class.items() if len(images) < 2):
         raise DataError(
