@@ -43,6 +43,8 @@ Figures of plans, fits and runs:
 ``time_against_madds``: draw the time of layers against their multiply-adds.
 ``predictions``: draw examples with their labels and predictions.
 ``confusion``: draw which classes are taken for which.
+``attributions``: draw which parts of their inputs two networks look at.
+``deletion_curves``: draw how fast answers fall when the parts that matter most are deleted first.
 ``trade_off_marks``: draw limits, bands, the dense reference and names of methods for ``trade_off``.
 ``trade_off``: draw any cost against any result of many runs, with a front for each method.
 ``setting_seeds``: draw the result of every seed of some settings.
@@ -72,11 +74,13 @@ from nes_lab.packages import needed_for
 
 with needed_for("drawing figures"):
     from nes_lab.figures.accuracy_vs_madds import MeasuredPoint, ReportedPoint, accuracy_vs_madds
+    from nes_lab.figures.attributions import attributions
     from nes_lab.figures.compare_runs import compare_runs
     from nes_lab.figures.computing_steps import ComputingStep, computing_steps
     from nes_lab.figures.contact_sheet import contact_sheet
     from nes_lab.figures.coverage import coverage
     from nes_lab.figures.data_statistics import data_statistics
+    from nes_lab.figures.deletion_curves import deletion_curves
     from nes_lab.figures.epitome_atlas import epitome_atlas
     from nes_lab.figures.fit_residuals import fit_residuals
     from nes_lab.figures.layer_bars import layer_bars
@@ -107,11 +111,13 @@ __all__ = [
     "StartMoves",
     "accuracy_vs_madds",
     "apply_theme",
+    "attributions",
     "compare_runs",
     "computing_steps",
     "contact_sheet",
     "coverage",
     "data_statistics",
+    "deletion_curves",
     "epitome_atlas",
     "fit_residuals",
     "gradient_over_starts",
