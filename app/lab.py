@@ -39,6 +39,7 @@ page = st.navigation(
         st.Page("views/trade_off.py", title="Trade-off", icon=":material/balance:"),
         st.Page("views/sweep.py", title="Sweep", icon=":material/tune:"),
         st.Page("views/data.py", title="Data", icon=":material/photo_library:"),
+        st.Page("views/explain.py", title="Explain", icon=":material/visibility:"),
     ]
 )
 st.html(STYLE)

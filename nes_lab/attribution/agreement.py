@@ -54,6 +54,17 @@ class Agreement:
         """Return the share of inputs for which both networks answer the same class."""
         return float(np.mean(self.first.answers == self.second.answers))
 
+    @property
+    def mean_rank_correlation(self) -> float:
+        """Return the mean of the rank correlations of all inputs for which it is defined; NaN if there is none."""
+        defined = self.rank_correlation[np.isfinite(self.rank_correlation)]
+        return float(defined.mean()) if len(defined) else float("nan")
+
+    @property
+    def mean_overlap(self) -> float:
+        """Return the mean share of the most important positions that both maps have in common."""
+        return float(np.mean(self.overlap))
+
     def rows(self) -> list[dict[str, Any]]:
         """Return one dict per input with the numbers of both networks, for tables."""
         return [
@@ -72,8 +83,8 @@ class Agreement:
 
     def __str__(self) -> str:
         return (
-            f"{self.first.method} on {len(self.overlap)} inputs: rank correlation {np.nanmean(self.rank_correlation):.2f}, "
-            f"{np.mean(self.overlap):.0%} of the most important {self.top_share:.0%} of positions in common"
+            f"{self.first.method} on {len(self.overlap)} inputs: rank correlation {self.mean_rank_correlation:.2f}, "
+            f"{self.mean_overlap:.0%} of the most important {self.top_share:.0%} of positions in common"
         )
 
 

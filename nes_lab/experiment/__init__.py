@@ -27,6 +27,8 @@
 ``machine``: measure what a training takes of its machine.
 ``network_forms``: compare the dense, trained, fused and tuned forms of a run's network.
 ``predictions``: predict the validation data of a run, and find what is confused.
+``explanation``: say on which images a run's network and a dense one disagree, and which parts they look at.
+``uploaded_images``: decode images that a user uploads, and prepare them for a run's network.
 ``kept_answers``: keep what a worker found out about a run in the run's folder.
 ``process_pool``: train many runs in a few processes of this machine.
 ``demo``: train dense networks and epitome networks of equal multiply-adds on digits, and compare them.

@@ -17,6 +17,7 @@
 ``training_report``: the metrics of every epoch of a training, and which weights were the best.
 ``result_notes``: say when the numbers of a finished training mean little.
 ``network_forms``: say what the dense, trained, fused and tuned forms of a network differ in.
+``explanations``: say how far two networks look at the same parts of their inputs.
 ``tune_report``: the fastest execution plan (way to compute the layer) of each layer, and how it was measured.
 ``sensitivity_report``: how much the loss or the fitting error grows when a single layer's epitome shrinks.
 ``preprocessing``: how images become the inputs of a network.

@@ -10,6 +10,7 @@ slower jobs, so that a plan never waits for them.
 ``plans``: answer the question for a compression plan, and keep networks, surveys and ladders.
 ``times``: measure the time of a planned network beside the dense one.
 ``exports``: write the network of a run into a file, compare its forms, and predict its validation data.
+``explanations``: say on which images two networks disagree, and which parts they look at.
 ``importances``: ask which settings of a sweep mattered most.
 ``launches``: create a run that starts from a saved network or a run.
 ``data``: answer the questions for a check of a data set, and for a few of its images.

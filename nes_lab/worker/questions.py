@@ -23,6 +23,7 @@ def _plans() -> Mapping[str, Answerer]:
 
 def _jobs() -> Mapping[str, Answerer]:
     from nes_lab.worker.data import check_for_page, samples_for_form
+    from nes_lab.worker.explanations import disagreements_of, explain_run
     from nes_lab.worker.exports import compare_run_forms, export_run, predict_run
     from nes_lab.worker.importances import importances_of
     from nes_lab.worker.launches import launch_run
@@ -32,6 +33,7 @@ def _jobs() -> Mapping[str, Answerer]:
     about_runs = {"launch": launch_run, "export": export_run, "forms": compare_run_forms, "predictions": predict_run}
     about_data = {"data": check_for_page, "samples": samples_for_form}
     slow = {"importances": importances_of, "times": measure_times}
+    about_runs |= {"explain": explain_run, "disagreements": disagreements_of}
     return {"plan": PlanDesk().answer, **about_runs, **about_data, **slow, "ping": _ping}
 
 

@@ -10,4 +10,4 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/attribution.md").rea
 def test_attribution_page_runs(capsys):
     for snippet in SNIPPETS:
         exec(compile(snippet, "docs/attribution.md", "exec"), {"__name__": "page"})
-    assert len(SNIPPETS) == 3 and "integrated_gradients on 4 inputs" in capsys.readouterr().out
+    assert len(SNIPPETS) == 4 and "integrated_gradients on 4 inputs" in capsys.readouterr().out

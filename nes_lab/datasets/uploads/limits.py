@@ -22,6 +22,8 @@ class UploadLimits:
         depth: Largest number of folders above a file.
         pixels: Largest number of pixels of one image.
         all_pixels: Largest number of pixels of all images together.
+        shown: Largest number of single images that are uploaded at once to be explained.
+        image_bytes: Largest size of such an image in bytes.
 
     Examples:
         >>> UploadLimits().files
@@ -35,3 +37,5 @@ class UploadLimits:
     depth: int = 8
     pixels: int = 50_000_000
     all_pixels: int = 4_000_000_000
+    shown: int = 12
+    image_bytes: int = 10 * 2**20
