@@ -37,7 +37,7 @@ _BATCH = 64
 
 
 class Pair:
-    """The network of a run, the network to compare it with, and the data of the run.
+    """Holds the network of a run, the network to compare it with, and the data of the run.
 
     Args:
         run: The run whose network is explained.

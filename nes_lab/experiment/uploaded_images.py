@@ -35,7 +35,7 @@ _SHOWN_NAME = 80
 
 @dataclass(frozen=True)
 class Uploaded:
-    """An uploaded image, decoded.
+    """Holds an uploaded image that is decoded.
 
     Args:
         name: Name of the file, a label only.

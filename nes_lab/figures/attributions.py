@@ -23,14 +23,14 @@ MOST_ROWS = 24
 SIDE = 64
 """Largest number of rows or columns of a map. Larger maps are drawn as means of blocks."""
 _POINTS = 160
-_CELL = 118
+_CELL = 98
 _BAND, _HEAD, _GAP = 0.46, 0.2, 0.03
 _TOP = 108
 _NAME = 13
 
 
 class HasMaps(Protocol):
-    """What :func:`nes_lab.attribution.compare_attributions` returns: the attributions of two networks, and how far they agree."""
+    """Holds the attributions of two networks and how far they agree, as :func:`nes_lab.attribution.compare_attributions` returns them."""
 
     first: Any
     second: Any

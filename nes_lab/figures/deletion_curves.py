@@ -24,7 +24,7 @@ def curve_data(curves: Any) -> dict[str, list[Any]]:
     return {name: np.asarray(getattr(curves, name)).round(4).tolist() for name in ("shares", *_HALVES)}
 
 
-def deletion_curves(curves: Mapping[str, Any], title: str = "Does the answer depend on these parts?") -> go.Figure:
+def deletion_curves(curves: Mapping[str, Any], title: str = "Does the answer depend on it?") -> go.Figure:
     """Draw the mean probability of the explained class while parts of the inputs are deleted (left) or inserted (right).
 
     A map is right about its network if the left curve falls fast and the right one rises fast.

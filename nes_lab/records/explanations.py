@@ -24,10 +24,11 @@ def explanation_finding(rows: Sequence[Mapping[str, Any]]) -> str:
 
     Args:
         rows: One dict per input with ``answers``, ``rank_correlation`` (None: not defined), ``overlap``, and the areas
-            ``deletion_first`` and ``deletion_second``.
+            ``deletion_first``, ``deletion_second``, ``insertion_first`` and ``insertion_second``.
 
     Examples:
-        >>> row = {"answers": [1, 1], "rank_correlation": 0.8, "overlap": 0.5, "deletion_first": 0.2, "deletion_second": 0.3}
+        >>> row = {"answers": [1, 1], "rank_correlation": 0.8, "overlap": 0.5}
+        >>> row |= {f"{half}_{side}": 0.5 for half in ("deletion", "insertion") for side in ("first", "second")}
         >>> explanation_finding([row]).partition(". ")[0]
         'On this image, both networks look at largely the same places: rank correlation 0.80, 50% of the top tenth shared'
     """
@@ -50,11 +51,18 @@ def explanation_finding(rows: Sequence[Mapping[str, Any]]) -> str:
         if count == 1
         else (f"They give the same answer on {same} of {count}")
     )
-    areas = [fmean(row[f"deletion_{name}"] for row in rows) for name in ("first", "second")]
-    return (
-        f"{first} {answer}. When the most important parts are deleted first, the {mean}area under the curve is {areas[0]:.2f} for "
-        f"the reference and {areas[1]:.2f} for the run; smaller means that its map is right about more."
-    )
+    return f"{first} {answer}. {_faithful(rows)}"
+
+
+def _faithful(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return whether each map points at parts that its network uses, by the areas under the curves of deletion and insertion."""
+    parts, right = [], 0
+    for side, name in (("first", "reference"), ("second", "run")):
+        low, high = (fmean(row[f"{half}_{side}"] for row in rows) for half in ("deletion", "insertion"))
+        right += high > low
+        parts.append(f"{low:.2f} and {high:.2f} for the {name}")
+    verdict = "both maps point at" if right == 2 else "at least one map does not point at"
+    return f"The areas under the curves of deletion and insertion are {' and '.join(parts)}: {verdict} parts that the network uses."
 
 
 def explanation_table(rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> Table:
@@ -66,9 +74,9 @@ def explanation_table(rows: Sequence[Mapping[str, Any]], classes: Sequence[str])
     """
     columns = (
         Column("input", "image", "Number of the validation example, or name of the uploaded file."),
-        Column("label", "label", "True class, if it is known."),
-        Column("reference", "reference", "Answer of the reference. Both maps explain it."),
-        Column("run", "run", "Answer of the run's network."),
+        Column("true_class", "label", "True class, if it is known."),
+        Column("answer_reference", "reference", "Answer of the reference. Both maps explain it."),
+        Column("answer_run", "run", "Answer of the run's network."),
         Column(
             "rank",
             "rank correlation",
@@ -91,9 +99,9 @@ def explanation_table(rows: Sequence[Mapping[str, Any]], classes: Sequence[str])
         [
             {
                 "input": row.get("name") or f"{row.get('index', 0):,}",
-                "label": named(row.get("label")),
-                "reference": named(row["answers"][0]),
-                "run": named(row["answers"][1]),
+                "true_class": named(row.get("label")),
+                "answer_reference": named(row["answers"][0]),
+                "answer_run": named(row["answers"][1]),
                 "rank": "–" if row["rank_correlation"] is None else f"{row['rank_correlation']:.2f}",
                 "overlap": format_share(row["overlap"], digits=0),
                 "deletion": f"{row['deletion_first']:.2f} / {row['deletion_second']:.2f}",

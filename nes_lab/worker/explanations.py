@@ -39,12 +39,12 @@ def explain_run(question: Mapping[str, Any], on_progress: OnProgress | None = No
     """Attribute the answers of two networks on some images.
 
     Args:
-        question: As in :func:`disagreements_of`, and ``method``, ``indices`` of validation examples or ``uploads`` (dicts with
+        question: The entries that :func:`disagreements_of` takes, and ``method``, ``indices`` of validation examples or ``uploads`` (dicts with
             ``name`` and ``data`` in base64).
         on_progress: Called as the work goes on. An error that it raises ends the work.
 
     Raises:
-        NesLabError: As in :func:`disagreements_of`; also if an image is refused, or captum is not installed.
+        NesLabError: If a network or the data cannot be loaded, an image is refused, or captum is not installed.
     """
     run = open_run(str(question["run"]), root=question["root"])
     uploads = decode_uploads(question.get("uploads") or [])  # refused before anything is loaded
