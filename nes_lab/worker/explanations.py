@@ -39,8 +39,8 @@ def explain_run(question: Mapping[str, Any], on_progress: OnProgress | None = No
     """Attribute the answers of two networks on some images.
 
     Args:
-        question: The entries that :func:`disagreements_of` takes, and ``method``, ``indices`` of validation examples or ``uploads`` (dicts with
-            ``name`` and ``data`` in base64).
+        question: The entries that :func:`disagreements_of` takes, and ``method``, ``indices`` of validation examples or ``uploads``
+            (dicts with ``name`` and ``data`` in base64).
         on_progress: Called as the work goes on. An error that it raises ends the work.
 
     Raises:
