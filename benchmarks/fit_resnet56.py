@@ -259,7 +259,10 @@ def write(results: Path, record: dict[str, Any]) -> None:
 def write_page() -> int:
     from benchmarks.fit_parts.page import page
 
-    write_target(PAGE, page(json.loads(RESULTS.read_text(encoding="utf-8"))))
+    results, sizes = (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else None for path in (RESULTS, SIZES)
+    )
+    write_target(PAGE, page(results, sizes))
     say(f"wrote {PAGE.relative_to(ROOT)}")
     return 0
 

@@ -9,16 +9,18 @@ __all__ = ["page"]
 Data = dict[str, Any]
 
 
-def page(data: Data) -> str:
+def page(data: Data, sizes: Data | None = None) -> str:
     """Return the complete page as Markdown.
 
     Args:
         data: The contents of the result file.
+        sizes: The contents of the result file of the ways to size layers; None: it is not there.
     """
     parts = [
         _head(data),
         "## The comparison\n\n" + _table(data),
         _verdict(data),
+        "" if sizes is None else "## How large each layer's epitome is\n\n" + _sizes(sizes),
         "## How long a fit takes\n\n" + _seconds(data),
     ]
     parts += ["## How this was measured\n\n" + _method(data)]
@@ -80,6 +82,34 @@ def _verdict(data: Data) -> str:
         against = f"{rows[rival]['title']} ({theirs[rival]:.2f})"
         lines.append(f"- {name}: {rows[best]['title']} ({ours[best]:.2f}) {won} {against} by {abs(gap):.2f} points.")
     return "## The best epitome against the best opponent\n\n" + "\n".join(lines) if lines else ""
+
+
+def _sizes(data: Data) -> str:
+    """Return the comparison of the ways to size layers, and which of them is best."""
+    rows = list(data["rows"].values())
+    lines = ["| layers are sized by | params k | MAdds M | after the fit | new norms |", "|---|---:|---:|---:|---:|"]
+    for r in sorted(rows, key=lambda r: -r["norms"]):
+        lines.append(
+            f"| {r['title']} | {r['params'] / 1e3:.1f} | {r['madds'] / 1e6:.1f} | {r['fit']:.2f} | {r['norms']:.2f} |"
+        )
+    f = data["facts"]
+    best = max(rows, key=lambda r: r["norms"])
+    uniform = data["rows"]["uniform"]
+    gap = best["norms"] - uniform["norms"]
+    verdict = (
+        "No way to measure sensitivity keeps more than one ratio for all layers."
+        if best is uniform
+        else f"Best is: {best['title']}, by {gap:.2f} points over one ratio for all layers, with "
+        f"{best['madds'] / uniform['madds']:.2f} times the multiply-adds, which were not limited."
+    )
+    return (
+        "The epitome network with separable scope and patches of one channel, searched and calibrated, with half the params. "
+        "Only the sizes of the epitomes differ: by one ratio, or by the strategy `sensitivity` with different measurements. "
+        "The importance of a layer is that of `nes_lab.attribution.layer_importance`.\n\n"
+        + "\n".join(lines)
+        + f"\n\n{verdict} Top-1 in percent, one seed. `--sizes` makes these numbers: {f['device']}, {f['threads']} thread(s), torch "
+        f"{f['torch']}, commit {', '.join(dict.fromkeys(r['commit'] for r in rows))}, {f['date']}."
+    )
 
 
 def _seconds(data: Data) -> str:

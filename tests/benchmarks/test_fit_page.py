@@ -11,6 +11,7 @@ from benchmarks.fit_parts.page import page
 from tests.house.tree import ROOT
 
 RESULTS, PAGE = ROOT / "benchmarks" / "results" / "fit_resnet56.json", ROOT / "docs" / "fit.md"
+SIZES = ROOT / "benchmarks" / "results" / "fit_sizes.json"
 DATA = {
     "facts": {
         "date": "2026-01-01", "seed": 0, "quick": False, "device": "a processor", "threads": 1, "torch": "2.15",
@@ -28,7 +29,10 @@ DATA = {
 def test_page_is_written_from_the_committed_results():
     if not RESULTS.exists():
         pytest.skip("benchmarks/results/fit_resnet56.json is not there yet; benchmarks/fit_resnet56.py makes it")
-    assert PAGE.read_text(encoding="utf-8") == page(json.loads(RESULTS.read_text(encoding="utf-8")))
+    results, sizes = (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else None for path in (RESULTS, SIZES)
+    )
+    assert PAGE.read_text(encoding="utf-8") == page(results, sizes)
 
 
 def test_page_names_the_best_contenders_by_their_numbers():
@@ -40,3 +44,19 @@ def test_page_names_the_best_contenders_by_their_numbers():
     other = copy.deepcopy(DATA)
     other["rows"]["ones"]["norms"] = 91.0
     assert "With new norms: epitome A (91.00) leads SVD (89.50) by 1.50 points" in page(other)
+
+
+def test_page_says_which_way_to_size_layers_is_best():
+    row = {"params": 400_000, "madds": 6e7, "fit": 70.0, "commit": "abc"}
+    sizes = {"facts": DATA["facts"], "rows": {"uniform": row | {"title": "one ratio", "norms": 80.0}}}
+    sizes["rows"]["weighed"] = row | {"title": "importance", "norms": 79.0, "madds": 9e7}
+    text = page(DATA, sizes)
+    assert "No way to measure sensitivity keeps more" in text and text.index("| one ratio |") < text.index(
+        "| importance | 400.0 | 90.0 | 70.00 | 79.00 |"
+    )
+    sizes["rows"]["weighed"]["norms"] = 81.5
+    assert (
+        "Best is: importance, by 1.50 points over one ratio for all layers, with 1.50 times the multiply-adds"
+        in page(DATA, sizes)
+    )
+    assert "How large each layer" not in page(DATA)
