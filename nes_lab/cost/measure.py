@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_iter
 
 from nes_lab.cost.probe import evaluating, run_example
 from nes_lab.errors import OptionError
-from nes_lab.records.cost_report import LatencyReport
+from nes_lab.records.cost_report import LatencyReport, LatencyReports
 
 __all__ = ["measure_latency", "measure_peak_memory"]
 
@@ -65,7 +65,7 @@ def measure_latency(
                 elapsed = _forward_ms(model, x, first.device)
                 if round_number >= warmup:
                     times[name].append(elapsed)
-    return {name: _summary(values, first) for name, values in times.items()}
+    return LatencyReports((name, _summary(values, first)) for name, values in times.items())
 
 
 def measure_peak_memory(step: Callable[[], object], device: torch.device | str = "cpu") -> int:

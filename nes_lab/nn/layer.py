@@ -5,6 +5,7 @@ It holds the epitome and the starts (positions of patches), samples the weight f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
@@ -33,8 +34,11 @@ from nes_lab.nn.larger_epitome import warn_of_larger_epitome
 from nes_lab.nn.reading_record import ReadingRecord
 from nes_lab.nn.sampled_weight import CANNOT_BE_SET, SampledWeight, refuse_to_set
 from nes_lab.nn.starts import FrozenStarts, LayerFacts, Starts, make_starts
+from nes_lab.records.columns import columns
 from nes_lab.records.options import ExecutionName, ExecutionOption, LearnerKind, Routing, Squash
+from nes_lab.records.table import Table
 from nes_lab.renamed import warn_renamed
+from nes_lab.text import format_shape
 
 __all__ = ["EpitomeLayer", "SnapReport"]
 
@@ -413,6 +417,21 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
         ]
         change = (self.materialize().detach() - before).norm() / before.norm().clamp_min(1e-12)
         return SnapReport(max(moves, default=0.0), float(change))
+
+    def _repr_html_(self) -> str:
+        """Return what the layer stores and how its weight is read, as a table for notebooks."""
+        g, dense = self.geometry, math.prod(self.geometry.weight_shape)
+        starts = f"{self.routing_mode}, {g.scope}, {g.boundary}"
+        facts = {
+            "weight": f"{format_shape(g.weight_shape)} = {dense:,} numbers",
+            "epitome": f"{format_shape(g.epitome_shape)} = {self.epitome.numel():,} numbers",
+            "patches": f"{' × '.join(map(str, g.patch_grid))} of {format_shape(g.patch_shape)}",
+            "starts": f"{starts}; {self.routing.stored_params():,} stored",
+            "all stored numbers": f"{self.stored_params():,}",
+            "execution": f"{self.execution} of {', '.join(self.available_executions())}",
+        }
+        rows = [{"field": name, "value": text} for name, text in facts.items()]
+        return Table(columns("field", "value"), rows, before=[type(self).__name__]).html()
 
     def extra_repr(self) -> str:
         """Return the layer's shapes and options, as text for ``repr``."""

@@ -16,7 +16,7 @@ from nes_lab.records.table import Table, merge_rows
 from nes_lab.renamed import warn_renamed
 from nes_lab.text import format_number, format_shape, format_share
 
-__all__ = ["CostReport", "LatencyReport", "LayerCost", "NotCounted", "gaps_text"]
+__all__ = ["CostReport", "LatencyReport", "LatencyReports", "LayerCost", "NotCounted", "gaps_text"]
 
 
 @dataclass(frozen=True)
@@ -242,3 +242,25 @@ class LatencyReport(Record):
     def table(self) -> Table:
         """Return the measured time of a model as a table of one row."""
         return Table(columns(*(field.name for field in fields(self))), [asdict(self)])
+
+
+class LatencyReports(dict[str, LatencyReport]):
+    """Measured times of several models: name -> report. A notebook shows them as one table.
+
+    Examples:
+        >>> import nes_lab
+        >>> report = nes_lab.LatencyReport(1.5, 1.8, 20, 1, 2, "cpu", "float32")
+        >>> LatencyReports(dense=report).table().rows[0]["name"]
+        'dense'
+    """
+
+    def table(self) -> Table:
+        """Return the measured times as a table with one row per model."""
+        first, *others = columns("name", *(field.name for field in fields(LatencyReport)))
+        return Table(
+            [replace(first, title="network"), *others],
+            [{"name": name, **asdict(report)} for name, report in self.items()],
+        )
+
+    def _repr_html_(self) -> str:
+        return self.table().html()

@@ -13,7 +13,7 @@ import nes_lab
 from nes_lab.datasets.check.report import DataReport, SplitReport
 from nes_lab.export.report import ExportReport
 from nes_lab.records.columns import columns
-from nes_lab.records.cost_report import LatencyReport
+from nes_lab.records.cost_report import LatencyReport, LatencyReports
 from nes_lab.records.html_table import MOST_ROWS
 from nes_lab.records.table import Table, merge_rows
 from nes_lab.records.training_report import TrainingReport
@@ -59,6 +59,8 @@ def shown(plan, small):
         "zoo": ZooRow(bad, "refused", stage="plan", reason=bad),
         "training": TrainingReport("top1", "higher", ({"split": "val", bad: 1.0},), None, "last", 4, 2.0),
         "run": RunInfo("a", bad, state="failed", reason=bad, config={bad: bad}, summary={"top1": 91.0}),
+        "layer": next(m for m in small if isinstance(m, nes_lab.EpitomeConv2d)),
+        "latencies": LatencyReports({bad: LatencyReport(1.5, 1.8, 20, 1, 1, "cpu", "float32")}),
         "routing map": next(m for m in small if isinstance(m, nes_lab.EpitomeConv2d)).routing_map(),
     }
 
@@ -75,6 +77,8 @@ KINDS = (
     "zoo",
     "run",
     "routing map",
+    "layer",
+    "latencies",
     "training",
 )
 
@@ -83,7 +87,8 @@ KINDS = (
 def test_html_table_and_short_repr_of_every_kind(shown, kind):
     value = shown[kind]
     text, page = repr(value), value._repr_html_()
-    assert text.startswith(type(value).__name__) and len(text) < 300 and text.count("\n") <= 1
+    if kind not in ("layer", "latencies"):  # as torch and dict show them
+        assert text.startswith(type(value).__name__) and len(text) < 300 and text.count("\n") <= 1
     assert "<table>" in page and "<img" not in page
     assert not re.search(r"color: (#|black|white)", page)  # a fixed color would not be seen in one of the themes
 
