@@ -90,3 +90,16 @@ def run_all(page, cells):
             break
     last = page.locator(".jp-CodeCell .jp-InputPrompt").filter(has_text=f"[{cells}]")
     last.first.wait_for(state="attached", timeout=180_000)
+
+
+def run_new_cell(page, code):
+    """Run code in a new cell at the end of the open notebook, and return the cell."""
+    last = page.locator(".jp-Notebook-cell").last
+    last.scroll_into_view_if_needed()
+    last.click(position={"x": 60, "y": 8})
+    page.keyboard.press("Escape")
+    page.keyboard.press("b")
+    page.keyboard.press("Enter")
+    page.keyboard.insert_text(code)
+    page.keyboard.press("Control+Enter")
+    return page.locator(".jp-CodeCell").last

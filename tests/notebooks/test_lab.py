@@ -1,13 +1,14 @@
-"""A notebook in a real JupyterLab, driven by a real browser: figures are painted, the slider moves them."""
+"""A notebook in a real JupyterLab, driven by a real browser: saving, dragging, linked selection, themes, a narrow window."""
 
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from tests.app.browser import browse
-from tests.notebooks.lab import open_notebook, run_all, save, serve_lab
+from tests.notebooks.lab import open_notebook, run_all, run_new_cell, save, serve_lab, set_theme
 from tests.notebooks.places import FOLDER
 
 NOTEBOOK = FOLDER / "01_epitome_by_hand.ipynb"
@@ -58,4 +59,66 @@ def test_notebook_by_hand_runs_in_jupyterlab(tmp_path):
         page.wait_for_timeout(1500)
         assert page.locator(READOUT).inner_text() == "4.00"
         assert bars(page)[slopes] != before[slopes], "another cell has another gradient"
+        check_explorer(page)
+        check_budgets(page)
+        set_theme(page, "JupyterLab Dark")
+        page.wait_for_timeout(2000)
+        assert ink(page, ".nes-plot .xtick text") > 200, "figures of widgets have light letters in the dark theme"
+        page.set_viewport_size({"width": 820, "height": 1000})
+        page.wait_for_timeout(1500)
+        assert not cut_off(page), "nothing is cut off in a narrow window"
         assert not faults
+
+
+EXPLORER = "import nes_lab\nnes_lab.widgets.EpitomeExplorer(nes_lab.EpitomeLinear(16, 32, epitome_shape=(16, 8), routing='stride'))"
+BUDGETS = """import torch
+network = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 64))
+nes_lab.widgets.BudgetExplorer(network, torch.zeros(1, 64))"""
+
+
+def check_explorer(page):
+    """Point at a patch of the weight: the window in the epitome follows. A click keeps the patch."""
+    cell = run_new_cell(page, EXPLORER)
+    weight, epitome = (cell.locator(f"canvas[data-part={name}]") for name in ("weight", "epitome"))
+    weight.wait_for()
+    weight.hover(position={"x": 5, "y": 5})
+    first, words = epitome.get_attribute("aria-label"), cell.locator("[data-part=words]").inner_text()
+    box = weight.bounding_box()
+    weight.hover(position={"x": box["width"] - 5, "y": box["height"] - 5})
+    assert weight.get_attribute("aria-label") != first and "Patch 1, 1 is chosen" in weight.get_attribute("aria-label")
+    assert cell.locator("[data-part=words]").inner_text() != words, "the words follow"
+    weight.click(position={"x": 5, "y": 5})
+    assert cell.locator("[data-part=release]").is_visible(), "a click keeps the patch"
+
+
+def check_budgets(page):
+    """Drag the point in the plane: the kernel plans, and the sliders follow."""
+    cell = run_new_cell(page, BUDGETS)
+    point = cell.locator(".nes-handle[aria-label^=plan]")
+    point.wait_for()
+    readouts = cell.locator(".widget-readout")
+    before = readouts.all_inner_texts()
+    point.press("ArrowDown")
+    point.press("Shift+ArrowDown")
+    page.wait_for_function(
+        "([cell, before]) => cell.querySelector('.widget-readout').textContent !== before",
+        arg=[cell.element_handle(), before[0]],
+    )
+    assert float(readouts.first.inner_text()) < 100, "the params have a limit now"
+
+
+def ink(page, letters):
+    """How light letters are, from 0 to 255."""
+    color = page.locator(letters).last.evaluate("node => getComputedStyle(node).fill")
+    return sum(int(part) for part in re.findall(r"\d+", color)[:3]) / 3
+
+
+def cut_off(page):
+    """Widgets on the screen, and parts of them, that reach beyond the right edge of the notebook."""
+    return page.evaluate(
+        """() => {
+          const edge = document.querySelector(".jp-Notebook").getBoundingClientRect().right;
+          const parts = document.querySelectorAll(".nes-plot, .nes-ex section, .widget-readout, .nes-handle");
+          return [...parts].filter((part) => part.getBoundingClientRect().right > edge + 1).map((part) => part.className);
+        }"""
+    )

@@ -47,13 +47,13 @@ export default {
       if (node.dataset.drawn === "yes") window.Plotly.Plots.resize(node);
     });
     resized.observe(el);
-    const themed = new MutationObserver(draw);
-    themed.observe(document.body, { attributeFilter: ["data-jp-theme-light", "class"] });
+    const theme = new MutationObserver(() => [0, 400].forEach((wait) => setTimeout(draw, wait))); // the page may be hidden for a moment
+    theme.observe(document.body, { attributeFilter: ["data-jp-theme-light", "class"] });
     model.on("change:spec", draw);
     draw();
     return () => {
       resized.disconnect();
-      themed.disconnect();
+      theme.disconnect();
       model.off("change:spec", draw);
       window.Plotly?.purge(node);
     };
