@@ -24,6 +24,14 @@ STYLE = """<style>
 .st-key-sidebar-run a *, .st-key-sidebar-queue a * { white-space: normal; overflow: visible; overflow-wrap: anywhere; }
 @media (min-width: 641px) { .st-key-launch-card { max-height: calc(100vh - 4.5rem); overflow-y: auto; } }
 .stColumn:has(.st-key-launch-card) > div { height: 100%; }
+@media (max-width: 640px) {
+  .stColumn:has(.st-key-sweep-form) { order: 2; }
+  .stColumn:has(.st-key-trade-figure), .stColumn:has(.st-key-trade-figure) > div,
+  .stColumn:has(.st-key-trade-verdict), .stColumn:has(.st-key-trade-verdict) > div { display: contents; }
+  div:has(> .st-key-trade-figure) { order: 1; } div:has(> .st-key-trade-verdict) { order: 2; }
+  div:has(> .st-key-trade-settings) { order: 3; } div:has(> .st-key-trade-methods) { order: 4; }
+  div:has(> .st-key-trade-published) { order: 5; }
+}
 </style>"""
 
 st.set_page_config(

@@ -1,6 +1,8 @@
 """Draw the form of a sweep: a base experiment, what varies, and how its trials train."""
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import streamlit as st
@@ -10,6 +12,7 @@ from app.components.errors import plain_text, show_error
 from app.inputs import in_address, text_or_none
 from app.remembered import form_experiment
 from nes_lab.config import knobs
+from nes_lab.config.written import given_fields
 from nes_lab.errors import NesLabError, RunError
 from nes_lab.recipes.registry import recipe_names
 from nes_lab.runs.store import RunStore
@@ -85,11 +88,8 @@ def ask_base() -> str | Mapping[str, Any] | None:
     if choice == SMALL:
         return SMALL_EXPERIMENT
     if choice == FORM:
-        form = form_experiment()
-        if form is None:
-            st.info("Fill in the form on the page Compress first; it is used as it is then.", icon=":material/info:")
-            st.page_link("views/compress.py", label="Go to Compress", icon=":material/arrow_forward:")
-        return form
+        return base_from_form()
+    st.query_params.pop("form", None)
     if choice != YAML:
         return choice
     text = st.text_area(
@@ -107,6 +107,25 @@ def ask_base() -> str | Mapping[str, Any] | None:
         show_error(f"Settings are {text[:60]!r}; give sections such as training: or compression:")
         return None
     return tree
+
+
+def base_from_form() -> dict[str, Any] | None:
+    """Return the experiment that the form on Compress describes. Without one, return that of the address; None if there is none.
+
+    The address keeps it, so that a reload of the page does not lose it.
+    """
+    form = form_experiment()
+    if form is not None:
+        tree = {"compression": {}} | given_fields(form) | ({"compression": None} if not form["compression"] else {})
+        st.query_params["form"] = json.dumps(tree, separators=(",", ":"))
+        return tree
+    with suppress(ValueError):
+        tree = json.loads(st.query_params.get("form", "null"))
+        if isinstance(tree, dict):
+            return tree
+    st.info("Fill in the form on the page Compress first; it is used as it is then.", icon=":material/info:")
+    st.page_link("views/compress.py", label="Go to Compress", icon=":material/arrow_forward:")
+    return None
 
 
 def ask_varied() -> dict[str, Any]:

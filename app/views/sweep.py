@@ -1,7 +1,10 @@
 """Sweep page: train one experiment with many settings, watch the front grow, and see which settings mattered."""
 
+from dataclasses import replace
+
 import streamlit as st
 
+from app.cached import demo_runs
 from app.components.errors import guarded, plain_text, show_error
 from app.components.plot import plot
 from app.components.sweep_form import sweep_form
@@ -13,10 +16,14 @@ from nes_lab.figures.trade_off import trade_off
 from nes_lab.records.columns import Column
 from nes_lab.records.table import Table
 from nes_lab.runs.layout import default_root
+from nes_lab.runs.query import run_table
+from nes_lab.runs.settings import setting_results
 from nes_lab.runs.store import RunStore
+from nes_lab.runs.verdict import setting_table, verdict
 from nes_lab.sweeps.importances import LEAST_TRIALS
 from nes_lab.sweeps.launch import resume_sweep, stop_sweep
 from nes_lab.sweeps.overview import SweepView, list_sweeps, sweep_log, sweeps_table, trials_table
+from nes_lab.sweeps.words import field_words, objective_words
 from nes_lab.worker.client import Refusal, WorkerError
 
 SECONDS = 3
@@ -54,21 +61,58 @@ def show_buttons(view: SweepView) -> None:
 def show_sweep(view: SweepView) -> None:
     """Show a sweep: its progress, its front, and its trials."""
     st.progress(view.progress, text=f"{view.state}: {view.text}")
-    if view.finished:
-        done = [info for info in view.runs if info.state == "finished"]
-        clicked = plot(trade_off(done), key=f"front-{view.name}", clickable=True)
-        if clicked in {info.id for info in done}:
-            set_current_run(clicked)
-            st.switch_page("views/run.py", query_params={"run": clicked})
-        st.caption("Click a point to open its run. The page **Trade-off** draws it with budgets and a verdict.")
-    elif view.is_running:
-        st.caption("The front appears when the first trial has finished.")
+    front, beside = st.columns([1.6, 1], gap="medium")
+    with front:
+        if view.finished:
+            show_front(view)
+        elif view.is_running:
+            st.caption("The front appears when the first trial has finished.")
+    with beside:
+        if view.finished:
+            show_settings(view)
+        show_importances(view)
     if view.runs:
-        show(trials_table(view), key=f"trials-{view.name}")
+        table = trials_table(view)
+        event = show(table, key=f"trials-{view.name}", on_select="rerun", selection_mode="single-row")
+        if event.selection.rows:
+            open_run(table.rows[event.selection.rows[0]]["run"])
+        st.caption("Tick a row to open its run.")
     log = sweep_log(RunStore(default_root()), view.name)
     if view.state == "stopped" and not view.finished and log:
         st.caption("The sweep ended early. Its last lines:")
         st.code(log, language=None, wrap_lines=True)
+
+
+def show_front(view: SweepView) -> None:
+    """Draw the finished trials; a click on a point opens its run."""
+    done = [info for info in view.runs if info.state == "finished"]
+    clicked = plot(trade_off(done), key=f"front-{view.name}", clickable=True)
+    if clicked in {info.id for info in done}:
+        open_run(clicked)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption("Click a point to open its run.")
+        st.page_link(
+            "views/trade_off.py",
+            label="Set limits on Trade-off",
+            icon=":material/balance:",
+            query_params={"groups": view.name},
+        )
+
+
+def show_settings(view: SweepView) -> None:
+    """Show the results of each setting: mean and standard deviation over seeds, and the number of seeds."""
+    st.subheader("Settings")
+    settings = setting_results(list(run_table([info for info in view.runs if info.state == "finished"])))
+    table = setting_table(settings, verdict(settings))
+    few = [column for column in table.columns if column.key in ("setting", "top1", "n")]
+    show(replace(table, columns=few), key=f"settings-{view.name}")
+    st.caption("Mean over seeds, ± the standard deviation. The best comes first.")
+
+
+def open_run(run_id: str) -> None:
+    """Show a run on its own page."""
+    set_current_run(run_id)
+    st.switch_page("views/run.py", query_params={"run": run_id})
 
 
 def show_importances(view: SweepView) -> None:
@@ -77,7 +121,7 @@ def show_importances(view: SweepView) -> None:
     if view.finished < LEAST_TRIALS or not view.objectives:
         st.caption(f"Shown when at least {LEAST_TRIALS} trials are finished.")
         return
-    objective = st.selectbox("For", view.objectives, key=f"objective-{view.name}")
+    objective = st.selectbox("For", view.objectives, format_func=objective_words, key=f"objective-{view.name}")
     known = st.session_state.setdefault("importances", {})
     mark = (view.name, objective, view.finished)
     if mark not in known:
@@ -88,10 +132,10 @@ def show_importances(view: SweepView) -> None:
             st.caption(plain_text(str(error)))
             return
     columns = (
-        Column("setting", "setting", "A setting in which the trials differ."),
-        Column("share", "importance", "Share of the differences that it explains, by Optuna.", style="progress"),
+        Column("setting", "Setting", "A setting in which the trials differ."),
+        Column("share", "Importance", "Share of the differences that it explains, by Optuna.", style="progress"),
     )
-    rows = [{"setting": path.rpartition(".")[2], "share": share} for path, share in known[mark].items()]
+    rows = [{"setting": field_words(path), "share": share} for path, share in known[mark].items()]
     show(Table(columns, rows), key=f"importances-{view.name}-{objective}")
 
 
@@ -111,13 +155,12 @@ def show_all(running: list[str]) -> None:
         st.caption(plain_text(f"Varies: {chosen.varied}"))
     show_buttons(chosen)
     show_sweep(chosen)
-    show_importances(chosen)
 
 
 st.title("Sweep")
 store = RunStore(default_root())
 form, main = st.columns([1, 2.3], gap="medium")
-with form:
+with form, st.container(key="sweep-form"):
     launched = sweep_form(store)
 if launched is not None:
     st.query_params["sweep"] = launched
@@ -130,6 +173,8 @@ with main:
         st.info(
             "A sweep trains one experiment many times, each time with other settings: budgets, routings, seeds, learning rates. "
             "Here you will see its front of accuracy against cost grow, and which setting mattered most. Choose what varies, "
-            "and press **Launch**. For finished runs to look at first, run `make demo` in a terminal.",
+            "and press **Launch**.",
             icon=":material/info:",
         )
+        plot(trade_off(demo_runs()), key="example")
+        st.caption("An example: the finished runs of the bundled demo.")

@@ -17,8 +17,9 @@ from nes_lab.figures.trade_off import trade_off
 from nes_lab.runs.difference import RULE
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.measures import COSTS, RESULTS, limit_text, read_limit, read_result
+from nes_lab.runs.method_table import method_table
 from nes_lab.runs.query import run_table
-from nes_lab.runs.settings import setting_results
+from nes_lab.runs.settings import SettingResult, setting_results, settings_with
 from nes_lab.runs.verdict import Verdict, latency_finding, setting_table, verdict
 
 PLACEHOLDERS = {"count": "such as 1.2M", "bytes": "such as 140 kB", "ms": "such as 2.5"}
@@ -110,6 +111,34 @@ def open_run(run_id: str, **address: str) -> None:
     st.switch_page("views/run.py", query_params={"run": run_id, **address})
 
 
+def keep_choice(points: list[str]) -> None:
+    """Keep the ids of chosen runs in the address."""
+    if points:
+        st.query_params["chosen"] = ",".join(points)
+    else:
+        st.query_params.pop("chosen", None)
+
+
+def chosen_runs() -> list[str]:
+    """Return the ids of the runs that the user has chosen in the figure."""
+    return [name for name in st.query_params.get("chosen", "").split(",") if name]
+
+
+def show_settings(shown: list[SettingResult], total: int, answer: Verdict, result: str) -> None:
+    """Show the settings as a table: those that the user has chosen in the figure, or all. A selected row opens its newest run."""
+    if len(shown) < total:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{len(shown)} of {total} settings**, chosen in the figure")
+            if st.button("Show all", icon=":material/clear:"):
+                keep_choice([])
+                st.rerun()
+    table = setting_table(shown, answer, result)
+    event = show(table, key="settings", on_select="rerun", selection_mode="single-row")
+    if event.selection.rows:
+        open_run(table.rows[event.selection.rows[0]]["run"])
+    st.caption(f"Tick a row to open its newest run. Not told apart: {RULE}")
+
+
 def show_verdict(answer: Verdict, finding: str) -> None:
     """Show which setting is best, in words, with buttons that open its newest run and export its network."""
     with st.container(border=True):
@@ -140,9 +169,8 @@ if not finished:
     )
     st.page_link("views/compress.py", label="Go to Compress", icon=":material/arrow_forward:")
 main, side = st.columns([2.3, 1], gap="medium")
-below, beside = st.columns([2.3, 1], gap="medium")
 if finished:
-    with main:
+    with main, st.container(key="trade-figure"):
         with st.container(horizontal=True, vertical_alignment="bottom"):
             cost = st.selectbox("Across", list(COSTS), format_func=lambda key: COSTS[key].name, **in_address("cost"))
             result = st.selectbox(
@@ -153,24 +181,28 @@ if finished:
             shown = choose_data(finished)
         rows = list(run_table(shown))
         settings = setting_results(rows, cost, result)
-        figure = trade_off(rows, cost, result, budget, least, movable=True)
-        clicked = plot(figure, key="trade-off", clickable=True, moved=move_limit(figure, cost, result))
+        chosen = settings_with(settings, chosen_runs()) or settings
+        runs = [entry.seeds[0].run for entry in chosen] if len(chosen) < len(settings) else []
+        figure = trade_off(rows, cost, result, budget, least, movable=True, chosen=runs)
+        moved = move_limit(figure, cost, result)
+        clicked = plot(figure, key="trade-off", clickable=True, moved=moved, chosen=keep_choice)
         if clicked in {row["id"] for row in rows}:
             open_run(clicked)
         st.caption(
             "Small dots: single runs. Large: the mean over seeds; bars and band are one standard deviation to either side. A "
             "line joins the best settings of a method; hollow ones are beaten by a cheaper one. Hatched: outside of the "
-            "limits. Ring: the best within them. Methods with equal cost are drawn side by side. Drag the orange lines "
-            "to set limits; click a dot to open its run."
+            "limits. Ring: the best within them. Methods with equal cost are drawn side by side. Drag the orange dots "
+            "to set limits. Click a point to open its run. A box, a lasso, or clicks with Shift choose what the table shows."
         )
     answer = verdict(settings, cost, result, budget, least)
-    with side:
+    with side, st.container(key="trade-verdict"):
         show_verdict(answer, latency_finding(settings))
-    with below:
-        if settings:
-            show(setting_table(settings, answer, result), key="settings")
-            st.caption(f"Not told apart: {RULE}")
-with beside:
+    if settings:
+        with main, st.container(key="trade-settings"):
+            show_settings(chosen, len(settings), answer, result)
+        with side, st.container(key="trade-methods"):
+            show(method_table(settings, cost, result, budget, least), key="methods")
+with side, st.container(key="trade-published"):
     plot(published(), key="published")
 if finished:
     with st.expander("All runs, one by one"):

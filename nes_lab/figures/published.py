@@ -5,6 +5,7 @@ Tests: tests/figures/test_trade_off.py
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -17,17 +18,9 @@ from nes_lab.figures.theme import REPORTED, new_figure, plain
 __all__ = ["published"]
 
 # Names are placed for the narrowest panel, in pixels: where they do not collide there, they do not in a wider one.
-_WIDTH, _HEIGHT, _FONT = 230, 290, 10
-_SIDES = (
-    "middle right",
-    "middle left",
-    "top center",
-    "bottom center",
-    "top right",
-    "bottom right",
-    "top left",
-    "bottom left",
-)
+_WIDTH, _HEIGHT, _FONT = 230, 330, 10
+_DISTANCES = (0, 10, 20, 32)
+_DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 Box = tuple[float, float, float, float]
 
 
@@ -46,7 +39,7 @@ def published(points: Sequence[ReportedPoint] = IMAGENET) -> go.Figure:
     figure = new_figure(
         f"Top-1 accuracy against multiply-adds as published, {len(points)} points.",
         title={"text": "As published, ImageNet", "subtitle": {"text": "another data set than your runs"}},
-        height=430,
+        height=470,
         margin={"l": 50, "r": 12, "t": 84, "b": 56},
         showlegend=False,
         hovermode="closest",
@@ -62,13 +55,14 @@ def published(points: Sequence[ReportedPoint] = IMAGENET) -> go.Figure:
         )
         for point in points
     }
-    taken: list[Box] = [(x - 5, y - 5, x + 5, y + 5) for x, y in places.values()]
     groups: dict[str, list[ReportedPoint]] = {}
     for point in sorted(points, key=lambda point: point.madds):
         groups.setdefault(point.series or point.name, []).append(point)
+    taken: list[Box] = [(x - 5, y - 5, x + 5, y + 5) for x, y in places.values()]
+    for series in groups.values():
+        taken += _boxes_of_line([places[id(point)] for point in series])
     # long names of single points have the fewest places to stand at, so they choose first
     for name, series in sorted(groups.items(), key=lambda item: (len(item[1]), -len(item[0]))):
-        named, side = _label_place(name, [places[id(point)] for point in series], taken)
         figure.add_scatter(
             x=[point.madds for point in series],
             y=[point.top1 for point in series],
@@ -76,14 +70,26 @@ def published(points: Sequence[ReportedPoint] = IMAGENET) -> go.Figure:
             hovertext=[
                 f"{plain(point.name)}: {point.top1:.2f} %<br>reported by {plain(point.source)}" for point in series
             ],
-            text=[plain(name) if place == named else "" for place in range(len(series))],
-            textposition=side,
-            textfont={"size": _FONT},
-            mode="lines+markers+text",
+            mode="lines+markers",
             line={"color": REPORTED, "dash": "dash", "width": 1},
             marker={"color": REPORTED, "symbol": "circle-open", "size": 8},
             name=plain(name),
             hovertemplate="%{hovertext}<br>%{x:.3s} MAdds<extra></extra>",
+        )
+        named, (right, up) = _label_place(name, [places[id(point)] for point in series], taken)
+        figure.add_annotation(
+            x=math.log10(series[named].madds),
+            y=series[named].top1,
+            ax=right,
+            ay=-up,
+            text=plain(name),
+            font={"size": _FONT},
+            showarrow=True,
+            arrowhead=0,
+            arrowwidth=0.8,
+            arrowcolor=REPORTED,
+            standoff=4,
+            borderpad=1,
         )
     figure.update_xaxes(title_text="multiply-adds (MAdds)", type="log", dtick="D2", tickformat="~s", range=x_range)
     figure.update_yaxes(title_text="top-1 accuracy (%)", range=y_range)
@@ -94,22 +100,54 @@ def _share(value: float, limits: Sequence[float]) -> float:
     return (value - limits[0]) / (limits[1] - limits[0])
 
 
-def _label_place(name: str, places: Sequence[tuple[float, float]], taken: list[Box]) -> tuple[int, str]:
-    """Choose at which point of a series, and on which side of it, its name is written; add the name's box to ``taken``."""
-    choices = [(number, side) for side in _SIDES for number in reversed(range(len(places)))]
+def _boxes_of_line(places: Sequence[tuple[float, float]]) -> list[Box]:
+    """Return small boxes along the line that joins some points, so that names keep away from it."""
+    boxes = []
+    for (x0, y0), (x1, y1) in itertools.pairwise(places):
+        steps = max(1, round(math.hypot(x1 - x0, y1 - y0) / 4))
+        middles = [(x0 + (x1 - x0) * k / steps, y0 + (y1 - y0) * k / steps) for k in range(steps)]
+        boxes += [(x - 2, y - 2, x + 2, y + 2) for x, y in middles]
+    return boxes
+
+
+def _label_place(name: str, places: Sequence[tuple[float, float]], taken: list[Box]) -> tuple[int, tuple[float, float]]:
+    """Choose which point of a series has its name beside it, and where; add the name's box to ``taken``.
+
+    Returns:
+        The number of the point, and how far right and up from it the middle of the name is, in pixels.
+    """
+    choices = [
+        (number, _offset(name, direction, distance))
+        for distance in _DISTANCES
+        for direction in _DIRECTIONS
+        for number in reversed(range(len(places)))
+    ]
     boxes = {choice: _box(name, places[choice[0]], choice[1]) for choice in choices}
-    best = min(choices, key=lambda choice: sum(_overlap(boxes[choice], box) for box in taken) + _outside(boxes[choice]))
+
+    def badness(choice: tuple[int, tuple[float, float]]) -> float:
+        box = boxes[choice]
+        far = math.hypot(*choice[1])
+        return sum(_overlap(box, other) for other in taken) + _outside(box) + 0.02 * far
+
+    best = min(choices, key=badness)
     taken.append(boxes[best])
     return best
 
 
-def _box(name: str, place: tuple[float, float], side: str) -> Box:
-    width, height = 0.64 * _FONT * len(name), 1.3 * _FONT
-    x, y = place
-    vertical, horizontal = side.split()
-    left = {"right": x + 6, "left": x - 6 - width, "center": x - width / 2}[horizontal]
-    low = {"middle": y - height / 2, "top": y + 5, "bottom": y - 5 - height}[vertical]
-    return left, low, left + width, low + height
+def _size(name: str) -> tuple[float, float]:
+    return 0.64 * _FONT * len(name), 1.3 * _FONT
+
+
+def _offset(name: str, direction: tuple[int, int], distance: float) -> tuple[float, float]:
+    width, height = _size(name)
+    right, up = direction
+    return right * (width / 2 + 8 + distance), up * (height / 2 + 6 + distance)
+
+
+def _box(name: str, place: tuple[float, float], offset: tuple[float, float]) -> Box:
+    width, height = _size(name)
+    x, y = place[0] + offset[0], place[1] + offset[1]
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
 def _overlap(one: Box, other: Box) -> float:

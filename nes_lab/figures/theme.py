@@ -70,7 +70,7 @@ PLOT_CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": Fals
 
 
 def plot_js() -> str:
-    """Return the JavaScript module that draws a figure on a page: ``drawPlot(node, spec, addressOfPlotly, onClick, onMove)``."""
+    """Return the JavaScript module that draws a figure on a page: ``drawPlot(node, spec, plotlyAddress, onClick, onMove, onChoose)``."""
     folder = Path(__file__).parent / "static"
     handles, plot = ((folder / name).read_text(encoding="utf-8") for name in ("handles.js", "plot.js"))
     return handles + plot.replace('import { drawHandles } from "./handles.js";\n', "", 1)
@@ -87,6 +87,7 @@ def handle(
     y_range: tuple[float, float] | None = None,
     color: str = OKABE_ITO[0],
     anywhere: bool = False,
+    idle: bool = False,
 ) -> None:
     """Give a figure a handle: a line or a point that the user of the app drags, or moves with the arrow keys.
 
@@ -103,6 +104,7 @@ def handle(
         y_range: Smallest and largest place on the vertical axis; None: no limit.
         color: Color of the handle.
         anywhere: Whether a click in the plot moves the handle there.
+        idle: Whether it limits nothing yet. Its line is then drawn only while it is moved.
 
     Examples:
         >>> figure = new_figure("Accuracy against MAdds.")
@@ -115,7 +117,7 @@ def handle(
     kind = "point" if x is not None and y is not None else "x" if y is None else "y"
     (x0, x1), (y0, y1) = x_range or (None, None), y_range or (None, None)
     entry = {"id": name, "kind": kind, "label": label, "x": x, "y": y, "x0": x0, "x1": x1, "y0": y0, "y1": y1}
-    handles = [*(figure.layout.meta.get("handles") or ()), entry | {"color": color, "anywhere": anywhere}]
+    handles = [*(figure.layout.meta.get("handles") or ()), entry | {"color": color, "anywhere": anywhere, "idle": idle}]
     figure.update_layout(meta=figure.layout.meta | {"handles": handles})
 
 

@@ -6,18 +6,26 @@ Tests: tests/figures/test_trade_off.py
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
 from nes_lab.figures.inputs import run_rows
 from nes_lab.figures.theme import OKABE_ITO, SeriesStyle, handle, method_style, new_figure, plain
-from nes_lab.figures.trade_off_marks import Axis, add_band, add_dense_reference, add_limits, add_names, heights
+from nes_lab.figures.trade_off_marks import (
+    Axis,
+    add_band,
+    add_dense_reference,
+    add_limits,
+    add_names,
+    dense_reference,
+    heights,
+)
 from nes_lab.runs.handle import RunHandle
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.measures import COSTS, RESULTS, Measure
-from nes_lab.runs.settings import SettingResult, setting_results
+from nes_lab.runs.settings import SettingResult, setting_results, settings_with
 from nes_lab.runs.verdict import verdict
 
 __all__ = ["trade_off"]
@@ -35,12 +43,13 @@ def trade_off(
     budget: float | None = None,
     least: float | None = None,
     movable: bool = False,
+    chosen: Collection[str] = (),
 ) -> go.Figure:
     """Draw what networks cost against how good they are, with a front for each method and every seed as a dot.
 
     A method is ``dense`` or a routing (way to set starts). Its line joins the settings that no cheaper setting of the same method
-    beats, with its name at the end; the others are hollow. The band is one standard deviation over seeds to either side. A dotted line
-    is the largest dense network.
+    beats, with its name at the end; the others are hollow. The band is one standard deviation over seeds to either side. A dotted line,
+    which the title names, is the largest dense network.
 
     Args:
         runs: Runs, as :func:`nes_lab.list_runs` returns them, or rows of a run table, one mapping per run.
@@ -50,6 +59,7 @@ def trade_off(
         least: The least accuracy, or the largest loss, that a network may have. None: no limit. What breaks a limit is hatched, and
             a ring marks the setting that :func:`nes_lab.runs.verdict.verdict` names.
         movable: Give the limits handles, for a page that lets the user move them.
+        chosen: Ids of runs. The points of their settings are strong, all others faint. None of them: all points are strong.
 
     Raises:
         OptionError: If the cost or the result is unknown.
@@ -69,7 +79,7 @@ def trade_off(
         return figure
     axis, ends = Axis(settings, budget), heights(settings, least)
     add_limits(figure, (budget, least), axis, ends, (x, y))
-    add_dense_reference(figure, settings, axis, (x, y))
+    add_dense_reference(figure, settings)
     fronts = {name: [e for e in settings if e.method == name and e.on_front] for name in axis.methods}
     for front in fronts.values():
         add_band(figure, front, axis)
@@ -82,7 +92,19 @@ def trade_off(
     figure.update_yaxes(range=list(ends))
     if movable:
         _add_handles(figure, (budget, least), axis.ends(), ends, (x, y))
+    _add_choice(figure, settings_with(settings, chosen))
     return figure
+
+
+def _add_choice(figure: go.Figure, chosen: Sequence[SettingResult]) -> None:
+    """Make the points of the chosen settings strong and the others faint. With no setting, leave all as they are."""
+    runs = {seed.run for entry in chosen for seed in entry.seeds}
+    newest = [entry.seeds[0].run for entry in chosen]
+    # with a new revision, plotly forgets the box or the lasso that the user has drawn
+    figure.update_layout(meta=figure.layout.meta | {"chosen": newest}, selectionrevision=",".join(newest))
+    for trace in figure.data:
+        if chosen and trace.customdata is not None:
+            trace.selectedpoints = [place for place, run in enumerate(trace.customdata) if run in runs]
 
 
 def _add_handles(
@@ -96,11 +118,11 @@ def _add_handles(
     (budget, least), (x, y) = limits, measures
     free = up[1] if y.lower_is_better else up[0]
     color = OKABE_ITO[1]
-    handle(
-        figure, "budget", f"Budget: {x.name}", x=across[1] if budget is None else budget, x_range=across, color=color
-    )
+    right = across[1] if budget is None else budget
+    handle(figure, "budget", f"Budget: {x.name}", x=right, x_range=across, color=color, idle=budget is None)
     label = f"{'Most' if y.lower_is_better else 'Least'} {y.name}"
-    handle(figure, "least", label, y=free if least is None else least, y_range=up, color=color)
+    height = free if least is None else least
+    handle(figure, "least", label, y=height, y_range=up, color=color, idle=least is None)
 
 
 def _empty_figure(settings: Sequence[SettingResult], rows: int, measures: tuple[str, str]) -> go.Figure:
@@ -109,6 +131,8 @@ def _empty_figure(settings: Sequence[SettingResult], rows: int, measures: tuple[
     count = sum(entry.n for entry in settings)
     measured = f"{len(settings)} setting{'' if len(settings) == 1 else 's'}, {count} run{'' if count == 1 else 's'}"
     lines = textwrap.wrap(f"measured: {measured}" + _left_out(rows - count), TITLE_WIDTH)
+    if (dense := dense_reference(settings)) is not None:
+        lines.append(f"dotted: dense, {x.text(dense.cost)}, {y.text(dense.result, dense.spread)}")
     above = 84 + 16 * len(lines)
     figure = new_figure(
         f"{y.title} against {x.title}: {measured}.",

@@ -15,7 +15,7 @@ from nes_lab.figures.theme import REPORTED, method_style, plain
 from nes_lab.runs.measures import Measure
 from nes_lab.runs.settings import SettingResult
 
-__all__ = ["Axis", "add_band", "add_dense_reference", "add_names", "add_limits", "heights"]
+__all__ = ["Axis", "add_band", "add_dense_reference", "add_limits", "add_names", "dense_reference", "heights"]
 
 WIDE = 8
 """The axis of the cost is logarithmic if its largest value is more than this many times its smallest."""
@@ -155,30 +155,22 @@ def add_band(figure: go.Figure, front: Sequence[SettingResult], axis: Axis) -> N
     )
 
 
-def add_dense_reference(
-    figure: go.Figure, settings: Sequence[SettingResult], axis: Axis, measures: tuple[Measure, Measure]
-) -> None:
-    """Draw the result of the largest dense network as a dotted line with its band, if there is one beside epitome networks."""
+def dense_reference(settings: Sequence[SettingResult]) -> SettingResult | None:
+    """Return the largest dense network; None if there is none, or nothing to compare it with."""
     dense = [entry for entry in settings if entry.method == "dense"]
-    if not dense or len(dense) == len(settings):
+    return max(dense, key=lambda entry: entry.cost) if dense and len(dense) < len(settings) else None
+
+
+def add_dense_reference(figure: go.Figure, settings: Sequence[SettingResult]) -> None:
+    """Draw the result of the largest dense network as a dotted line with its band, if there is one beside epitome networks."""
+    best = dense_reference(settings)
+    if best is None:
         return
-    best = max(dense, key=lambda entry: entry.cost)
     color = method_style("dense").color
     figure.add_hline(y=best.result, line={"color": color, "width": 1.5, "dash": "dot"}, opacity=0.7)
     if best.spread:
         ends = (best.result - best.spread, best.result + best.spread)
         figure.add_hrect(y0=ends[0], y1=ends[1], fillcolor=_faint(color), line_width=0, layer="below")
-    is_loss = measures[1].lower_is_better
-    figure.add_annotation(
-        x=1,
-        xref="paper",
-        xanchor="right",
-        y=best.result + (best.spread or 0) * (-1 if is_loss else 1),
-        yanchor="top" if is_loss else "bottom",
-        text=plain(f"dense, {measures[0].text(best.cost)}: {measures[1].text(best.result, best.spread)}"),
-        showarrow=False,
-        font={"size": 11, "color": color},
-    )
 
 
 def add_names(

@@ -46,6 +46,7 @@
 ``verdict``: say which setting is best within limits, and what cannot be told apart from it.
 ``best_setting``: the verdict about runs, in one call (``nes_lab.best_setting``).
 ``compare_settings``: compare the settings of finished runs, over their seeds.
+``method_table``: sum up each method: its runs, and its best result within limits.
 ``compared_settings``: make a table of the settings in which some runs differ, with names for people.
 ``query``: make a table of many runs, average over seeds, find the Pareto front, and compare configurations.
 ``compare``: compare the accuracies of two networks with equally many multiply-adds.

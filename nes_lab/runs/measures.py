@@ -50,6 +50,15 @@ class Measure:
         sign = " %" if self.unit == "percent" else ""
         return f"{value:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}") + sign
 
+    def number(self, value: float | None, spread: float | None = None) -> str:
+        """Return a value as :meth:`text` does, but without the unit if the head of the column names it.
+
+        Examples:
+            >>> COSTS["madds"].number(18.4e6), RESULTS["top1"].number(88.93, 0.31), COSTS["stored_bytes"].number(140_000)
+            ('18.4 M', '88.9 ± 0.3', '140 kB')
+        """
+        return self.text(value, spread).removesuffix(f" {self.name}").removesuffix(" %")
+
     def gap(self, value: float, signed: bool = False) -> str:
         """Return a difference of two values in words, without its sign unless asked for.
 

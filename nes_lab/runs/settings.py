@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from nes_lab.errors import check_choice
 from nes_lab.runs.measures import COSTS, RESULTS
 from nes_lab.runs.query import nondominated
 
-__all__ = ["SeedResult", "SettingResult", "method_of", "setting_results"]
+__all__ = ["SeedResult", "SettingResult", "method_of", "setting_results", "settings_with"]
 
 _DIFFERENCES = (
     ("dataset", "{}"),
@@ -120,6 +120,17 @@ def setting_results(
     names = _names([rows[0] for rows in members], [COSTS[cost].text(mean) for mean in means])
     entries = [_average(rows, name, cost, result) for rows, name in zip(members, names, strict=True)]
     return sorted(_with_fronts(entries, result), key=lambda entry: (entry.method != "dense", entry.method, entry.cost))
+
+
+def settings_with(settings: Iterable[SettingResult], runs: Collection[str]) -> list[SettingResult]:
+    """Return the settings that have at least one of these runs.
+
+    Examples:
+        >>> rows = [{"id": name, "setting": name, "routing": name, "madds": 10, "top1": 90.0} for name in ("free", "tiled")]
+        >>> [entry.method for entry in settings_with(setting_results(rows), ["tiled", "gone"])]
+        ['tiled']
+    """
+    return [entry for entry in settings if any(seed.run in runs for seed in entry.seeds)]
 
 
 def _average(rows: Sequence[Mapping[str, Any]], name: str, cost: str, result: str) -> SettingResult:

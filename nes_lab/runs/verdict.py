@@ -187,22 +187,26 @@ def _interval(gap: Difference, y: Measure) -> str:
 
 
 def setting_table(settings: Sequence[SettingResult], answer: Verdict, result: str = "top1") -> Table:
-    """Return a table with one row per setting, as text with units: its result, its costs, and how it compares with the best.
+    """Return a table with one row per setting, as text: its result, its costs, and how it compares with the best.
+
+    Each row has, as ``run``, the id of the newest run, which is not shown.
 
     Examples:
         >>> from nes_lab.runs.settings import setting_results
         >>> rows = [{"routing": "free", "setting": "a", "seed": 0, "madds": 10, "params": 5, "top1": 90.0}]
         >>> settings = setting_results(rows)
         >>> list(setting_table(settings, verdict(settings)).rows[0].values())
-        ['free at 10 MAdds', '90.0 %', '★ best', '10 MAdds', '5 params', '–', '–', '1']
+        ['free at 10 MAdds', '90.0', '★ best', '10', '5', '–', '–', '1', '']
     """
     measure = RESULTS[result]
     columns = [
-        Column("setting", "setting", "Runs that differ only in their seed."),
-        Column(result, measure.name, "Mean over seeds, ± the standard deviation over seeds."),
-        Column("verdict", "compared with the best", "By a 95 % interval of the difference of the means."),
+        Column("setting", "Setting", "Runs that differ only in their seed."),
+        Column(
+            result, measure.name[:1].upper() + measure.name[1:], "Mean over seeds, ± the standard deviation over seeds."
+        ),
+        Column("verdict", "Compared with the best", "By a 95 % interval of the difference of the means."),
         *(Column(key, each.name, f"Mean over seeds: {each.title}.", empty=NO_VALUE) for key, each in COSTS.items()),
-        Column("n", "seeds", "Number of runs, each with another seed."),
+        Column("n", "Seeds", "Number of runs, each with another seed."),
     ]
     notes = {id(item.other): _note(item) for item in answer.comparisons}
     if answer.best is not None:
@@ -211,10 +215,11 @@ def setting_table(settings: Sequence[SettingResult], answer: Verdict, result: st
     rows = [
         {
             "setting": entry.name,
-            result: measure.text(entry.result, entry.spread),
+            result: measure.number(entry.result, entry.spread),
             "verdict": notes.get(id(entry), "outside the limits"),
-            **{key: each.text(entry.values.get(key)) for key, each in COSTS.items()},
+            **{key: each.number(entry.values.get(key)) for key, each in COSTS.items()},
             "n": str(entry.n),
+            "run": entry.seeds[0].run,
         }
         for entry in sorted(settings, key=lambda entry: (id(entry) not in notes, sign * entry.result))
     ]

@@ -9,6 +9,7 @@ Each variant is a trial: it has its own settings, and one run trains it. An Optu
 ``form``: turn what a user enters into a form into the configuration of a sweep.
 ``launch``: start a sweep as a process of its own, stop it and continue it.
 ``overview``: read which sweeps there are, whether they run, and how far they are.
+``words``: name fields, settings and objectives of a sweep for people.
 ``importances``: ask Optuna which of the varied settings mattered most.
 ``executors``: train the runs of a sweep with processes on this machine. A class that trains runs is called an executor.
 ``ray_executor``: train the runs of a sweep as tasks of a Ray cluster.

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from nes_lab.errors import RunError
-from nes_lab.records.columns import Column
+from nes_lab.records.columns import Column, columns
 from nes_lab.records.options import ExecutorName
 from nes_lab.records.table import Table
 from nes_lab.runs import layout, process
 from nes_lab.runs.files import read_json, read_tail
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.store import RunStore
+from nes_lab.sweeps.words import field_words, setting_words
 from nes_lab.text import list_all
 
 __all__ = [
@@ -97,12 +98,7 @@ class SweepView:
     @property
     def varied(self) -> str:
         """The fields that vary, in words."""
-        return list_all(
-            [
-                path.rpartition(".")[2] if path != "compression" else "dense or compressed"
-                for path in self.definition.get("space", {})
-            ]
-        )
+        return list_all([field_words(path) for path in self.definition.get("space", {})])
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -194,27 +190,44 @@ def _is_locked(lock: Path) -> bool:
 
 def sweeps_table(views: Sequence[SweepView]) -> Table:
     """Return a table with one row per sweep."""
-    columns = (
+    shown = (
         Column("name", "sweep", "Name of the sweep, which is the group of its runs."),
         Column("state", "state", "A stopped sweep can be continued."),
         Column("progress", "progress", "Share of trials that are finished.", style="progress"),
-        Column("trials", "trials", "How many trials are in which state."),
-        Column("varied", "varies", "The settings in which the trials differ."),
+        Column("trials", "Trials", "How many trials are in which state."),
+        Column("varied", "Varies", "The settings in which the trials differ."),
     )
     rows = [
         {"name": v.name, "state": v.state, "progress": v.progress, "trials": v.text, "varied": v.varied} for v in views
     ]
-    return Table(columns, rows)
+    return Table(shown, rows)
 
 
 def trials_table(view: SweepView) -> Table:
-    """Return a table with one row per trial of a sweep, the best accuracy first and unfinished trials last."""
-    from nes_lab.records.columns import columns
+    """Return a table with one row per trial of a sweep, the best accuracy first and unfinished trials last.
 
+    Each row has, as ``run``, the id of the trial's run, which is not shown.
+    """
+    paths = list(view.definition.get("space", {}))
     rows = [
-        {"label": info.label, "state": info.state, "progress": info.progress, "run": info.id}
+        {"trial": _trial_words(info, paths), "state": info.state, "progress": info.progress, "run": info.id}
         | {name: info.summary.get(name) for name in ("top1", "madds", "params")}
         for info in view.runs
     ]
     rows.sort(key=lambda row: -(row["top1"] if isinstance(row["top1"], int | float) else -1.0))
-    return Table(columns("label", "top1", "madds", "params", "state", "progress", "run"), rows)
+    return Table(columns("trial", "top1", "madds", "params", "state", "progress"), rows)
+
+
+def _trial_words(info: RunInfo, paths: Sequence[str]) -> str:
+    """Return the settings of a trial in words, from the configuration of its run; its label if there is none."""
+    if not info.config or not paths:
+        return info.label or info.id
+    settings = {}
+    for path in paths:
+        *parents, last = path.split(".")
+        section: Any = info.config
+        for parent in parents:
+            section = section.get(parent) if isinstance(section, Mapping) else None
+        if isinstance(section, Mapping) and last in section:  # a dense trial has no fields of the compression
+            settings[path] = section[last]
+    return setting_words(settings) or info.label or info.id

@@ -175,6 +175,15 @@ def test_a_point_of_the_trade_off_opens_its_run_and_the_budget_stays(app):
         plot = page.locator(".nes-plot[data-drawn]").first
         plot.wait_for()
         page.wait_for_timeout(1000)  # the columns settle
+        choose_left_half(page, plot)
+        page.get_by_text("1 of 2 settings").wait_for()
+        page.reload()  # the address holds the choice
+        settle(page)
+        page.get_by_text("1 of 2 settings").wait_for()
+        page.get_by_role("button", name="Show all").click()
+        page.get_by_text("1 of 2 settings").wait_for(state="detached")
+        plot.wait_for()
+        page.wait_for_timeout(1000)
         x, y = plot.evaluate(place)
         page.mouse.move(x, y)
         page.wait_for_timeout(300)  # plotly knows the hovered point
@@ -191,6 +200,20 @@ def test_a_point_of_the_trade_off_opens_its_run_and_the_budget_stays(app):
         page.wait_for_url("**/trade_off?*budget-madds=1M*")
         assert page.get_by_label("Budget (MAdds)", exact=True).input_value() == "1M" and "result=top-5" in page.url
         assert not faults
+
+
+def choose_left_half(page, plot):
+    """Draw a box over the left half of a plot."""
+    plot.hover()
+    page.locator(".modebar-btn[data-title='Box Select']").first.click()
+    left, top, wide, tall = plot.evaluate("""node => {
+        const box = node.getBoundingClientRect(), { _size: size, xaxis, yaxis } = node._fullLayout;
+        return [box.x + size.l, box.y + size.t, xaxis._length, yaxis._length];
+    }""")
+    page.mouse.move(left + 2, top + 25)
+    page.mouse.down()
+    page.mouse.move(left + wide / 2, top + tall - 25, steps=4)
+    page.mouse.up()
 
 
 def test_requests_with_a_foreign_host_are_refused(app):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -75,6 +76,9 @@ def test_the_form_of_compress_is_the_base(store):
     }
     at.run()
     assert "2 trials" in words(at)
+    kept = at.query_params["form"]
+    again = open_page("sweep", base="The form on Compress", form=kept)  # as after a reload
+    assert "2 trials" in words(again) and json.loads(kept)["compression"]["routing"] == "free"
 
 
 def test_a_finished_sweep_shows_its_front_its_trials_and_what_mattered(store, monkeypatch):
@@ -88,12 +92,27 @@ def test_a_finished_sweep_shows_its_front_its_trials_and_what_mattered(store, mo
     at = open_page("sweep", sweep="front")
     assert not at.error and "4 of 4 finished" in at.get("progress")[0].proto.text
     assert "measured: 1 setting, 4 runs" in json.dumps(figures(at)[0]["layout"])
-    trials = next(frame.value for frame in at.dataframe if "label" in frame.value)
-    assert list(trials["top1"]) == [93.0, 92.0, 91.0, 90.0]
+    trials = next(frame.value for frame in at.dataframe if "trial" in frame.value)
+    assert list(trials["top1"]) == [93.0, 92.0, 91.0, 90.0] and trials["trial"][0] == "seed 3"
+    settings = next(frame.value for frame in at.dataframe if "n" in frame.value)
+    assert list(settings["top1"]) == ["91.5 ± 1.3"] and list(settings["n"]) == ["4"]
     assert button(at, "Stop").disabled and button(at, "Continue").disabled
     assert asked == [("jobs", {"root": str(store.root), "sweep": "front", "objective": "top1"})]
     at.run()
     assert len(asked) == 1  # until another trial is finished
+
+
+def test_a_ticked_trial_opens_its_run(store, monkeypatch):
+    run = write_run(store, group="front")
+    write_sweep(store)
+    ticked = SimpleNamespace(selection=SimpleNamespace(rows=[0]))
+    monkeypatch.setattr("app.components.tables.show", lambda table, key, **_: ticked)
+    assert open_page("sweep", sweep="front").query_params["run"] in (run, [run])
+
+
+def test_without_a_sweep_the_page_shows_the_demo_as_an_example(store):
+    at = open_page("sweep")
+    assert "An example" in words(at) and "measured: " in json.dumps(figures(at)[0]["layout"])
 
 
 def test_a_stopped_sweep_can_be_continued_and_says_why_it_ended(store, monkeypatch):

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -481,6 +482,26 @@ def test_trade_off_names_the_best_under_a_budget_and_what_it_cannot_be_told_apar
     shown = json.dumps(figures(at)) + text + str(table)
     assert "best_top1" not in shown and "<b>" not in text
     assert next(trace for trace in figures(at)[0]["data"] if trace["name"] == "tiled")["customdata"]
+
+
+def test_trade_off_table_follows_the_points_chosen_in_the_figure(store):
+    runs = [write_run(store, routing="tiled", seed=seed, top1=90.0 + seed) for seed in range(2)]
+    write_run(store, routing=None, madds=2_000_000, top1=95.0)
+    at = open_page("trade_off", chosen=runs[0])
+    assert "1 of 2 settings" in words(at) and list(at.dataframe[0].value["top1"]) == ["90.5 ± 0.7"]
+    traces = {trace["name"]: trace.get("selectedpoints") for trace in figures(at)[0]["data"]}
+    assert traces["tiled, single runs"] == [0, 1] and traces["dense"] == []
+    assert list(at.dataframe[1].value["method"]) == ["dense", "tiled"]  # all methods, whatever is chosen
+    next(button for button in at.button if button.label == "Show all").click().run()
+    assert len(at.dataframe[0].value) == 2 and "chosen" not in at.query_params
+
+
+def test_trade_off_opens_the_newest_run_of_a_ticked_row(store, monkeypatch):
+    run = write_run(store)
+    monkeypatch.setattr(
+        "app.components.tables.show", lambda table, key, **_: SimpleNamespace(selection=SimpleNamespace(rows=[0]))
+    )
+    assert open_page("trade_off").query_params["run"] in (run, [run])
 
 
 @pytest.mark.parametrize("cost", ["madds", "params", "stored_bytes", "latency_ms"])

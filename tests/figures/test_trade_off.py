@@ -1,6 +1,7 @@
 """Costs against results, with fronts, seeds and a budget; published results with names at their points."""
 
 import itertools
+import math
 
 import pytest
 
@@ -92,29 +93,31 @@ def test_titles_fit_a_phone():
     assert all(len(line) <= TITLE_WIDTH for line in text.split("<br>"))
 
 
-def test_published_names_stand_at_a_point_and_do_not_collide():
+def test_published_names_stand_near_a_point_and_cover_no_name_no_point_and_no_line():
     figure = published()
     assert not figure.layout.showlegend
-    names = [[text for text in trace.text if text] for trace in figure.data]
-    assert all(texts == [trace.name] for texts, trace in zip(names, figure.data, strict=True))
-    boxes = [label_box(trace) for trace in figure.data]
-    assert not [pair for pair in itertools.combinations(boxes, 2) if overlap(*pair)]
+    names = {note.text: label_box(note, figure) for note in figure.layout.annotations}
+    assert set(names) == {trace.name for trace in figure.data}
+    assert not [pair for pair in itertools.combinations(names.values(), 2) if overlap(*pair)]
+    for trace in figure.data:
+        points = [pixels(math.log10(x), y, figure) for x, y in zip(trace.x, trace.y, strict=True)]
+        for (x0, y0), (x1, y1) in itertools.pairwise([*points, points[-1]]):
+            on_line = [(x0 + (x1 - x0) * k / 40, y0 + (y1 - y0) * k / 40) for k in range(40)]
+            covered = [name for name, box in names.items() if any(overlap(box, (x, y, x, y)) for x, y in on_line)]
+            assert not covered, f"{covered} cover {trace.name}"
 
 
-def label_box(trace):
-    """The box of a name in a plot of 230 x 290 pixels, as a browser draws it."""
-    import math
-
-    number = next(place for place, text in enumerate(trace.text) if text)
-    figure = published()
+def pixels(x, y, figure):
+    """The place of a point in a plot of 230 x 330 pixels, the narrowest that a browser draws."""
     (left, right), (low, high) = figure.layout.xaxis.range, figure.layout.yaxis.range
-    x = (math.log10(trace.x[number]) - left) / (right - left) * 230
-    y = (trace.y[number] - low) / (high - low) * 290
-    vertical, horizontal = trace.textposition.split()
-    wide = 6 * len(trace.name)
-    x += {"right": 6, "left": -6 - wide, "center": -wide / 2}[horizontal]
-    y += {"middle": -6, "top": 6, "bottom": -18}[vertical]
-    return x, y, x + wide, y + 12
+    return (x - left) / (right - left) * 230, (y - low) / (high - low) * 330
+
+
+def label_box(note, figure):
+    """The box of a name, as a browser draws it."""
+    x, y = pixels(note.x, note.y, figure)
+    wide = 6 * len(note.text)
+    return x + note.ax - wide / 2, y - note.ay - 6, x + note.ax + wide / 2, y - note.ay + 6
 
 
 def overlap(one, other):

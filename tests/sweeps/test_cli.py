@@ -69,7 +69,7 @@ def test_a_table_a_front_and_what_failed(file, capsys):
         line.split() for line in lines
     ]
     assert "* the Pareto front of top1, madds and params: 1 of 1 settings" in lines
-    assert "--retry-failed" in said.out and "finished  seed=1" in said.err
+    assert "--retry-failed" in said.out and "finished  seed 1" in said.err
     assert main(["sweep", file(space={"seed": [1, 0, 13]}), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["front"] == ["all seeds"] and [trial["state"] for trial in found["trials"]] == [

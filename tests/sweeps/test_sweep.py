@@ -55,7 +55,7 @@ def test_all_trials_are_ordinary_runs_and_are_trained_once(store, tree):
     assert (found.front[0].mean["top1"], found.front[0].std["top1"]) == (51.0, 1.0)
     infos = {info.id: info for info in store.list()}
     assert {info.group for info in infos.values()} == {"seeds"}
-    assert [infos[trial.run].label for trial in found.trials] == ["seed=0", "seed=1", "seed=2"]
+    assert [infos[trial.run].label for trial in found.trials] == ["seed 0", "seed 1", "seed 2"]
     assert (told.count("began"), told.count("ended")) == (3, 3)
     assert (events[-1]["phase"], events[-1]["total"]) == ("trials", 3) and events[-1]["done"] <= 3
     assert "NES_LAB_PLACES" not in os.environ

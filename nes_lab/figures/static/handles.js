@@ -4,6 +4,7 @@
  * Draw the handles that `layout.meta.handles` lists, and keep them in place as the figure is zoomed, resized and drawn again.
  * A handle is { id, kind, label, x, y, x0, x1, y0, y1, color }: kind is "x" (a vertical line at x), "y" (a horizontal line at y) or
  * "point"; x0 to x1 and y0 to y1 are where it can be moved, in the numbers of the axes. With `anywhere`, a click in the plot moves it.
+ * An `idle` handle limits nothing yet: its line is drawn only while it is moved.
  * onMove gets { id, x, y } when the user has moved a handle. Handles keep the focus, so that keys can be pressed again and again.
  */
 export function drawHandles(node, handles, onMove) {
@@ -123,7 +124,7 @@ function placeHandle(node, handle) {
   // touch-action: a finger on a handle moves it, and does not scroll the page
   element.style.cssText = `position:absolute;z-index:5;touch-action:none;cursor:${cursor};display:${shown ? "block" : "none"};
     left:${corner[0] + xaxis._offset}px;top:${corner[1] + yaxis._offset}px;width:${size[0]}px;height:${size[1]}px`;
-  line.style.cssText = `position:absolute;background:${color};pointer-events:none;display:${kind === "point" ? "none" : "block"};
+  line.style.cssText = `position:absolute;background:${color};pointer-events:none;display:${kind === "point" || (spec.idle && !handle.dragged) ? "none" : "block"};
     ${kind === "x" ? `left:${GRIP - 1}px;top:0;bottom:0;width:2px` : `top:${GRIP - 1}px;left:0;right:0;height:2px`}`;
   const grips = { x: "left:0;top:0", y: `right:0;top:0`, point: "left:4px;top:4px" }[kind];
   grip.style.cssText = `position:absolute;box-sizing:border-box;border-radius:50%;width:${2 * GRIP}px;height:${2 * GRIP}px;

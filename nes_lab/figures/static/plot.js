@@ -24,27 +24,46 @@ function load(address) {
 /**
  * Draw a figure: { data, layout, config }. The newest call wins if several wait for plotly.js.
  * onClick, if given, is called with the customdata of a point that the user clicks. onMove, if given, is called with { id, x, y } when
- * the user moves a handle of `layout.meta.handles` (handles.js).
+ * the user moves a handle of `layout.meta.handles` (handles.js). onChoose, if given, is called with the customdata of the points inside of
+ * the user's box or lasso; a click with Shift adds a point to `layout.meta.chosen` or takes it away.
  */
-export async function drawPlot(node, spec, address, onClick, onMove) {
+export async function drawPlot(node, spec, address, onClick, onMove, onChoose) {
   node.nesSpec = spec;
   node.nesClick = onClick;
+  node.nesChoose = onChoose;
   node.setAttribute("aria-label", spec.layout.meta.alt);
   node.style.minHeight = `${spec.layout.height}px`;
   const plotly = await load(address);
   if (!node.isConnected || node.nesSpec !== spec) return;
   node.nesConfig ??= config(plotly, spec); // with another configuration, plotly would forget the zoom
+  node.nesDrawing = true; // to take the user's box away is then not the user's choice
   await plotly.react(node, spec.data, spec.layout, node.nesConfig);
+  node.nesDrawing = false;
   if (onClick && !node.nesClicks) {
     node.nesClicks = true;
     node.on("plotly_click", (event) => {
       const chosen = event.points.find((point) => point.customdata != null);
-      if (chosen) node.nesClick?.(list(chosen.customdata));
+      if (!chosen) return;
+      if (event.event?.shiftKey && node.nesChoose) node.nesChoose(toggled(node, chosen.customdata));
+      else node.nesClick?.(list(chosen.customdata));
     });
+  }
+  if (onChoose && !node.nesChoices) {
+    node.nesChoices = true;
+    node.on("plotly_selected", (event) => {
+      if (event && !node.nesDrawing) node.nesChoose?.(event.points.map((point) => point.customdata).filter((value) => value != null));
+    });
+    node.on("plotly_deselect", () => node.nesDrawing || node.nesChoose?.([]));
   }
   if (node.dataset.drawn !== "yes" && spec.layout.meta.linked) link(node, plotly);
   if (spec.layout.meta.handles || node.nesHandles) drawHandles(node, spec.layout.meta.handles ?? [], onMove);
   node.dataset.drawn = "yes";
+}
+
+/** The chosen points of a figure, with one more, or without it if it is among them. */
+function toggled(node, point) {
+  const chosen = node.nesSpec.layout.meta.chosen ?? [];
+  return chosen.includes(point) ? chosen.filter((other) => other !== point) : [...chosen, point];
 }
 
 let pointed = false; // while this file moves the pointer of other figures

@@ -1,0 +1,70 @@
+"""Name fields, settings and objectives of a sweep for people: no name of a configuration file is left.
+
+Tests: tests/sweeps/test_form.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nes_lab.runs.measures import COSTS, RESULTS
+
+__all__ = ["field_words", "objective_words", "setting_words"]
+
+_FIELDS = {
+    "backbone.name": "backbone",
+    "compression": "dense or compressed",
+    "compression.latency_ms": "time",
+    "compression.madds": "MAdds",
+    "data.name": "data set",
+    "training.lr": "learning rate",
+}
+_BARE = ("backbone.name", "compression.routing", "compression.scope", "data.name")
+"""Fields whose values say by themselves what they are."""
+
+
+def field_words(path: str) -> str:
+    """Return the name of a field in a sentence.
+
+    Args:
+        path: Dotted path of the field.
+
+    Examples:
+        >>> field_words("compression.madds"), field_words("training.warmup_epochs")
+        ('MAdds', 'warmup epochs')
+    """
+    return _FIELDS.get(path) or path.rpartition(".")[2].replace("_", " ")
+
+
+def setting_words(settings: Mapping[str, Any]) -> str:
+    """Return settings in a sentence.
+
+    Args:
+        settings: Path of each field, and its value.
+
+    Examples:
+        >>> setting_words({"compression.madds": "50%", "compression.routing": "tiled", "training.lr": 0.05, "seed": 1})
+        'MAdds 50%, tiled, learning rate 0.05, seed 1'
+        >>> setting_words({"compression": None, "seed": 1}), setting_words({"compression": {"madds": "60%"}})
+        ('dense, seed 1', 'compressed')
+    """
+    return ", ".join(_words(path, value) for path, value in settings.items())[:500]
+
+
+def objective_words(name: str) -> str:
+    """Return the name of an objective in a sentence.
+
+    Examples:
+        >>> objective_words("top1"), objective_words("best_ema_top1")
+        ('top-1', 'best ema top-1')
+    """
+    known = COSTS | RESULTS
+    return known[name].name if name in known else name.replace("_", " ").replace("top1", "top-1")
+
+
+def _words(path: str, value: Any) -> str:
+    if path == "compression":
+        return "dense" if value is None else "compressed"
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if path in _BARE else f"{field_words(path)} {text}"
