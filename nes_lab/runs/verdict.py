@@ -196,7 +196,7 @@ def setting_table(settings: Sequence[SettingResult], answer: Verdict, result: st
         >>> rows = [{"routing": "free", "setting": "a", "seed": 0, "madds": 10, "params": 5, "top1": 90.0}]
         >>> settings = setting_results(rows)
         >>> list(setting_table(settings, verdict(settings)).rows[0].values())
-        ['free at 10 MAdds', '90.0', '★ best', '10', '5', '–', '–', '1', '']
+        ['free at 10 MAdds', '90.0 %', '★ best', '10', '5', '–', '–', '1', '']
     """
     measure = RESULTS[result]
     columns = [
@@ -215,7 +215,7 @@ def setting_table(settings: Sequence[SettingResult], answer: Verdict, result: st
     rows = [
         {
             "setting": entry.name,
-            result: measure.number(entry.result, entry.spread),
+            result: measure.text(entry.result, entry.spread),
             "verdict": notes.get(id(entry), "outside the limits"),
             **{key: each.number(entry.values.get(key)) for key, each in COSTS.items()},
             "n": str(entry.n),

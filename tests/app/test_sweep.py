@@ -95,7 +95,7 @@ def test_a_finished_sweep_shows_its_front_its_trials_and_what_mattered(store, mo
     trials = next(frame.value for frame in at.dataframe if "trial" in frame.value)
     assert list(trials["top1"]) == [93.0, 92.0, 91.0, 90.0] and trials["trial"][0] == "seed 3"
     settings = next(frame.value for frame in at.dataframe if "n" in frame.value)
-    assert list(settings["top1"]) == ["91.5 ± 1.3"] and list(settings["n"]) == ["4"]
+    assert list(settings["top1"]) == ["91.5 ± 1.3 %"] and list(settings["n"]) == ["4"]
     assert button(at, "Stop").disabled and button(at, "Continue").disabled
     assert asked == [("jobs", {"root": str(store.root), "sweep": "front", "objective": "top1"})]
     at.run()

@@ -488,7 +488,7 @@ def test_trade_off_table_follows_the_points_chosen_in_the_figure(store):
     runs = [write_run(store, routing="tiled", seed=seed, top1=90.0 + seed) for seed in range(2)]
     write_run(store, routing=None, madds=2_000_000, top1=95.0)
     at = open_page("trade_off", chosen=runs[0])
-    assert "1 of 2 settings" in words(at) and list(at.dataframe[0].value["top1"]) == ["90.5 ± 0.7"]
+    assert "1 of 2 settings" in words(at) and list(at.dataframe[0].value["top1"]) == ["90.5 ± 0.7 %"]
     traces = {trace["name"]: trace.get("selectedpoints") for trace in figures(at)[0]["data"]}
     assert traces["tiled, single runs"] == [0, 1] and traces["dense"] == []
     assert list(at.dataframe[1].value["method"]) == ["dense", "tiled"]  # all methods, whatever is chosen
