@@ -93,7 +93,7 @@ def test_titles_fit_a_phone():
     assert all(len(line) <= TITLE_WIDTH for line in text.split("<br>"))
 
 
-def test_published_names_stand_near_a_point_and_cover_no_name_no_point_and_no_line():
+def test_published_names_cover_no_name_no_point_and_no_line():
     figure = published()
     assert not figure.layout.showlegend
     names = {note.text: label_box(note, figure) for note in figure.layout.annotations}
