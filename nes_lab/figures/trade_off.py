@@ -19,8 +19,8 @@ from nes_lab.figures.trade_off_marks import (
     add_dense_reference,
     add_limits,
     add_names,
-    dense_reference,
     heights,
+    largest_dense,
 )
 from nes_lab.runs.handle import RunHandle
 from nes_lab.runs.info import RunInfo
@@ -131,7 +131,7 @@ def _empty_figure(settings: Sequence[SettingResult], rows: int, measures: tuple[
     count = sum(entry.n for entry in settings)
     measured = f"{len(settings)} setting{'' if len(settings) == 1 else 's'}, {count} run{'' if count == 1 else 's'}"
     lines = textwrap.wrap(f"measured: {measured}" + _left_out(rows - count), TITLE_WIDTH)
-    if (dense := dense_reference(settings)) is not None:
+    if (dense := largest_dense(settings)) is not None:
         lines.append(f"dotted: dense, {x.text(dense.cost)}, {y.text(dense.result, dense.spread)}")
     above = 84 + 16 * len(lines)
     figure = new_figure(

@@ -15,7 +15,7 @@ from nes_lab.figures.theme import REPORTED, method_style, plain
 from nes_lab.runs.measures import Measure
 from nes_lab.runs.settings import SettingResult
 
-__all__ = ["Axis", "add_band", "add_dense_reference", "add_limits", "add_names", "dense_reference", "heights"]
+__all__ = ["Axis", "add_band", "add_dense_reference", "add_limits", "add_names", "largest_dense", "heights"]
 
 WIDE = 8
 """The axis of the cost is logarithmic if its largest value is more than this many times its smallest."""
@@ -155,7 +155,7 @@ def add_band(figure: go.Figure, front: Sequence[SettingResult], axis: Axis) -> N
     )
 
 
-def dense_reference(settings: Sequence[SettingResult]) -> SettingResult | None:
+def largest_dense(settings: Sequence[SettingResult]) -> SettingResult | None:
     """Return the largest dense network; None if there is none, or nothing to compare it with."""
     dense = [entry for entry in settings if entry.method == "dense"]
     return max(dense, key=lambda entry: entry.cost) if dense and len(dense) < len(settings) else None
@@ -163,7 +163,7 @@ def dense_reference(settings: Sequence[SettingResult]) -> SettingResult | None:
 
 def add_dense_reference(figure: go.Figure, settings: Sequence[SettingResult]) -> None:
     """Draw the result of the largest dense network as a dotted line with its band, if there is one beside epitome networks."""
-    best = dense_reference(settings)
+    best = largest_dense(settings)
     if best is None:
         return
     color = method_style("dense").color
