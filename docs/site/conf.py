@@ -38,6 +38,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "off"  # executed.py runs the notebooks, and the tests read the same outputs
 nb_ipywidgets_js = {}  # it would load scripts from another server
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # tables in outputs too
 suppress_warnings = ["myst.header"]
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"

@@ -77,6 +77,7 @@ def test_site_has_a_page_for_every_public_name_and_finds_it(site):
 def test_site_shows_the_figures_of_notebooks(site):
     page = (site / "notebooks" / "01_epitome_by_hand.html").read_text(encoding="utf-8")
     assert page.count('class="nes-plot" role="img" aria-label="') >= 8 and "<math" in page
+    assert "<td><p>cells of the epitome</p></td>" in page, "tables in outputs are tables"
     for script in ("plot.js", "plotly.min.js", "draw_figures.js", "themes.json"):
         assert (site / "_static" / script).is_file()
 
