@@ -250,8 +250,8 @@ both
 figures.start_trajectories(faster[0], layer="6")
 
 # %% [markdown]
-# One prediction failed: 30 times the learning rate, and still no start moves half a cell. The other held: the networks
-# cannot be told apart.
+# One prediction failed: with 30 times the learning rate, no start ends half a cell from where it began. The other held: the
+# networks cannot be told apart.
 #
 # ## What it means
 #
@@ -260,11 +260,11 @@ figures.start_trajectories(faster[0], layer="6")
 #   a table of numbers. With `tiled`, `stride` and `random`, nobody.
 # * **Starts move little.** They begin at whole cells and stay near them, also when they may learn faster. The epitome is
 #   trained at the same time, and changes much more.
-# * **On this task, no way is better than another.** The differences are a few tenths of a point, and seeds differ by more.
-#   So this experiment gives no reason to pay for learned starts: they cost interpolation, and the learner costs time in
-#   training. `tiled` is the default.
-# * **What this does not say.** Digits are easy, the network is small, five epochs are short, and three seeds see only large
-#   differences. The paper reports gains on larger tasks. To test yours, keep the budget equal, use several seeds, and let
-#   `nes_lab.compare_settings` tell a difference from noise.
+# * **On this task, no way can be told to be better than another.** The means lie within two points, and the seeds of one way
+#   differ by about as much. So this experiment gives no reason to pay for learned starts: they cost interpolation, and the
+#   learner costs time in training. `tiled` is the default.
+# * **What this does not say.** Digits are easy, the network is small, five epochs are short, and three seeds see only
+#   differences of about three points: look at the intervals in the table. The paper reports gains on larger tasks. To test
+#   yours, keep the budget equal, use several seeds, and let `nes_lab.compare_settings` tell a difference from noise.
 #
 # Next: **03** asks what the saved multiply-adds are worth in time.

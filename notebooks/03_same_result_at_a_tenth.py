@@ -197,8 +197,8 @@ nes_lab.count(small, images)
 # Three calls make a network ready to be used. None changes its result:
 #
 # * `nes_lab.fuse(network)` folds batch norms into the layers before them, also into epitomes.
-# * `nes_lab.tune(network, images)` measures every plan of every layer on this machine, and sets the fastest. It may choose
-#   `materialize`, and then the multiply-adds are the dense ones: its report says so.
+# * `nes_lab.tune(network, images)` measures every plan of every layer on this machine, and sets the fastest. This network was
+#   planned for a budget of multiply-adds, so no layer gets more of them; with `keep_madds=False`, time alone decides.
 # * `nes_lab.for_inference(network)` returns a copy that builds its weights once, and does not look at its parameters again.
 
 # %%

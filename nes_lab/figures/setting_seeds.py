@@ -41,9 +41,10 @@ def setting_seeds(comparison: SettingComparison) -> go.Figure:
         f"{measure.name} of {len(settings)} settings, each with the results of its seeds.",
         title={
             "text": f"{measure.name.capitalize()} of each seed",
-            "subtitle": {"text": "a dot: one seed; the diamond and its bar: mean and standard deviation"},
+            "subtitle": {"text": "a dot: one seed<br>the diamond and its bar: mean and standard deviation"},
         },
-        height=170 + 46 * len(settings),
+        margin_t=84,
+        height=190 + 46 * len(settings),
         showlegend=False,
     )
     for name, entry in zip(names, settings, strict=True):
