@@ -48,9 +48,17 @@ def executed(path: Path, keep: Path = ROOT / "build" / "notebooks") -> nbformat.
         return nbformat.read(target, as_version=4)
 
 
-def execute(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Run a notebook from top to bottom in a new folder, with settings of its own, and return it with its outputs."""
-    with TemporaryDirectory() as home, _environment(_private(Path(home))):
+def execute(notebook: nbformat.NotebookNode, variables: Mapping[str, str] | None = None) -> nbformat.NotebookNode:
+    """Run a notebook from top to bottom in a new folder, with settings of its own, and return it with its outputs.
+
+    Args:
+        notebook: The notebook. It is changed.
+        variables: Environment variables for its kernel, in addition to those that are kept. None: no more.
+
+    Raises:
+        CellExecutionError: If a cell fails.
+    """
+    with TemporaryDirectory() as home, _environment({**_private(Path(home)), **(variables or {})}):
         resources = {"metadata": {"path": home}}
         NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=resources).execute()
     return notebook
