@@ -148,8 +148,10 @@ class RunWatch(ipywidgets.VBox):
         return f"RunWatch: {self._info!r}".replace("RunInfo: ", "", 1)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        """Return the widget for a notebook, and the curves as they are now where widgets cannot be shown."""
+        """Return the widget for a notebook. Where widgets cannot be shown: the curves as they are now, if there are any."""
         with suppress(NesLabError):
+            if not self.run.metrics().rows:
+                return add_fallback(super()._repr_mimebundle_(**options), text=repr(self))
             return add_fallback(super()._repr_mimebundle_(**options), text=repr(self), figure=live_run(self.run))
         return add_fallback(super()._repr_mimebundle_(**options), text=repr(self))
 

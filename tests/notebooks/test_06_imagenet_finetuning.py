@@ -66,6 +66,7 @@ def on_noise(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_stand_in_runs_says_so_and_meets_its_predictions(stand_in):
     text = printed(stand_in)
     assert "the stand-in: digits in ImageNet's layout" in text
@@ -103,6 +104,7 @@ def test_stand_in_draws_measured_and_published_results_apart(stand_in):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_branch_for_imagenet_runs_with_a_checkpoint_and_draws_published_results(on_noise):
     text = printed(on_noise)
     assert "the real recipe" in text and "48 training and 12 validation images of shape (3, 32, 32)" in text
@@ -139,6 +141,9 @@ def test_numbers_in_the_prose_are_those_of_committed_results():
     assert f"about {100 * fitted['madds']:.0f} % of its MAdds" in text
     assert f"kept {fitted['top1']} of {dense['top1']} %" in text
     assert 270 < fitted["seconds"] < 330 and "five minutes on a CPU for 256 images of 160 pixels" in text
+    assert f"{scaling['loader']['standard, 0 workers']:.0f} images per second this takes 35 seconds" in text
+    near = [point.top1 for point in IMAGENET if 209e6 <= point.madds <= 227e6]
+    assert f"published networks of 209 to 227 M have {min(near)} to {max(near)} %" in text
     points = {point.name: point for point in IMAGENET}
     narrow, paper = points["MobileNetV2 0.75"], points["NES MobileNetV2"]
     assert f"MobileNetV2 0.75 has {narrow.madds / 1e6:.0f} M and {narrow.top1} % as reported" in text

@@ -63,6 +63,7 @@ def test_closing_it_ends_the_thread_and_not_the_run(tmp_path):
     run_id = store.create({})
     widget = RunWatch(RunHandle(store, run_id), seconds=0.1)
     assert widget.is_live and "It starts in a moment." in widget.notes.value
+    assert "application/vnd.plotly.v1+json" not in widget._repr_mimebundle_()  # axes without a curve say nothing
     widget.close()
     assert until(lambda: not widget._thread.is_alive()) and store.get(run_id).state == "queued"
 
