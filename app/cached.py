@@ -29,6 +29,7 @@ __all__ = [
     "fitting_runs",
     "is_bundled",
     "layers_at",
+    "reading_details",
     "root_of",
     "run_of",
     "run_title",
@@ -118,6 +119,11 @@ def details_of(runs: Sequence[RunInfo]) -> dict[str, RunDetails]:
     return own | details_reader(str(DEMO)).read([info for info in runs if info.id in bundled])
 
 
+def reading_details() -> int:
+    """Return of how many runs the short curves are still being read in the background."""
+    return sum(details_reader(str(root)).pending for root in {RunStore().root, DEMO})
+
+
 @st.cache_data(max_entries=4000, show_spinner=False)
 def starts_at(root: str, run_id: str, step: int, attempt: int) -> dict[str, Any]:
     """Return the starts (positions of patches) that a run saved at one training step, by layer name, without the epitomes.
@@ -132,11 +138,15 @@ def starts_at(root: str, run_id: str, step: int, attempt: int) -> dict[str, Any]
     return {name: replace(layer, epitome=None) for name, layer in open_run(run_id, root=root).snapshot(step).items()}
 
 
-def choose_run(runs: list[RunInfo], label: str = "Run") -> RunInfo:
+def choose_run(runs: list[RunInfo], **options: Any) -> RunInfo:
     """Let the user choose a run, and return the run. It becomes the current run of all pages.
 
     The id of the run is kept in the page's URL, so a reload shows the same run. Without one, the current run is shown, or the newest
     if the page cannot show that one. If the URL names a run that is not in ``runs``, show an error and stop drawing the page.
+
+    Args:
+        runs: The runs to choose from, newest first.
+        options: Options of the Streamlit select box.
     """
     run_id = st.query_params.get("run")
     ids = [info.id for info in runs]
@@ -145,7 +155,9 @@ def choose_run(runs: list[RunInfo], label: str = "Run") -> RunInfo:
     current = current_run()
     shown = run_id or (current if current in ids else None) or ids[0]
     by_id = {info.id: info for info in runs}
-    chosen = st.selectbox(label, ids, index=ids.index(shown), format_func=lambda each: run_title(by_id[each]))
+    chosen = st.selectbox(
+        "Run", ids, index=ids.index(shown), format_func=lambda each: run_title(by_id[each]), **options
+    )
     if chosen != run_id:
         st.query_params["run"] = chosen
     set_current_run(chosen)

@@ -23,6 +23,7 @@ __all__ = [
     "check_progress",
     "event_text",
     "progress_reporter",
+    "report_phase",
     "seconds_left",
 ]
 
@@ -73,6 +74,23 @@ def event_text(event: ProgressEvent) -> str:
 
 OnProgress = Callable[[ProgressEvent], object]
 """A function that long work calls with each :class:`ProgressEvent`."""
+
+
+def report_phase(on_progress: OnProgress | None, phase: str, done: int, total: int) -> None:
+    """Call a function with the phase of the work that begins, if there is such a function.
+
+    Args:
+        on_progress: The function; None: nobody is told.
+        phase: What is done now, such as ``"tracing"``.
+        done: Number of phases that are over.
+        total: Number of all phases.
+
+    Examples:
+        >>> report_phase(lambda event: print(event_text(event)), "tracing", 1, 3)
+        tracing 1 of 3
+    """
+    if on_progress is not None:
+        on_progress({"phase": phase, "done": done, "total": total, "label": ""})
 
 
 def check_progress(progress: object, on_progress: object) -> None:

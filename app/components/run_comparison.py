@@ -7,7 +7,9 @@ import streamlit as st
 from app.cached import details_of, run_of
 from app.components.plot import plot
 from app.components.tables import show
+from app.inputs import in_address
 from nes_lab.figures.compare_runs import compare_runs
+from nes_lab.figures.run_panels import ACROSS
 from nes_lab.records.columns import columns
 from nes_lab.records.table import Table
 from nes_lab.runs.compared_settings import compared_settings
@@ -28,7 +30,10 @@ def compare(runs: Sequence[RunInfo]) -> None:
     runs = runs[:MOST_COMPARED]
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        plot(compare_runs([run_of(info.id) for info in runs]), key="compare")
+        across = st.segmented_control(
+            "Across", ACROSS, default="step", required=True, label_visibility="collapsed", **in_address("across")
+        )
+        plot(compare_runs([run_of(info.id) for info in runs], across or "step"), key="compare")
     with right:
         st.markdown("**Results**")
         show(Table(columns(*RESULTS), overview(runs, details_of(runs)).rows), "compared-results")

@@ -17,20 +17,16 @@ from nes_lab.runs.info import RunInfo
 from nes_lab.runs.states import STATES
 from nes_lab.runs.store import RunStore
 
-__all__ = ["run_header"]
+__all__ = ["buttons", "run_header"]
 
 COLORS = {"waiting": "gray", "working": "blue", "warning": "orange", "good": "green", "bad": "red"}
 
 
 def run_header(info: RunInfo) -> None:
-    """Draw the title, the state and the description of a run, and the buttons that fit its state."""
-    heading, actions = st.columns([3, 2], vertical_alignment="center")
-    with heading:
-        st.title(plain_text(info.label or info.id))
-        tone = COLORS[STATES[info.state].tone]
-        st.markdown(f":{tone}-badge[{info.state}] {plain_text(run_description(info))}")
-    with actions, st.container(horizontal=True, horizontal_alignment="right"):
-        buttons(info)
+    """Draw the title, the state and the description of a run."""
+    st.title(plain_text(info.label or info.id))
+    tone = COLORS[STATES[info.state].tone]
+    st.markdown(f":{tone}-badge[{info.state}] {plain_text(run_description(info))}")
 
 
 def buttons(info: RunInfo) -> None:

@@ -1,4 +1,4 @@
-"""The part of the Run page about the training: progress, alarms, curves, a small epitome, the log and the results."""
+"""The part of the Run page about the training: alarms, curves, a small epitome, the log, another run beside it, and the results."""
 
 from contextlib import suppress
 from functools import partial
@@ -9,68 +9,70 @@ import streamlit as st
 from app.cached import layers_at, run_of, starts_at
 from app.components.errors import guarded, plain_text
 from app.components.plot import plot
+from app.components.run_state import seconds_between
+from app.components.tables import show
 from app.inputs import in_address
 from nes_lab.errors import NesLabError, RunError
 from nes_lab.experiment.alarms import healthy_signs, run_alarms
 from nes_lab.experiment.run import Run
 from nes_lab.figures.epitome_atlas import epitome_atlas
 from nes_lab.figures.inputs import largest_layers
-from nes_lab.figures.progress import event_lines, progress_text, queue_text
+from nes_lab.figures.progress import event_lines
 from nes_lab.figures.run_panels import ACROSS, RunCurves, run_panels
-from nes_lab.figures.run_report import fit_comparison
 from nes_lab.figures.start_moves import start_moves
 from nes_lab.figures.theme import plain
 from nes_lab.runs.info import RunInfo
+from nes_lab.runs.kept_curve import read_curve
 from nes_lab.runs.query import dense_reference, epitome_reference
-from nes_lab.runs.result_rows import result_rows
+from nes_lab.runs.run_against import results_beside, run_against
 from nes_lab.runs.states import STATES
 from nes_lab.text import shorten_name
 
-__all__ = ["show_training"]
+__all__ = ["ask_axes", "show_training"]
 
 
-def show_training(info: RunInfo, runs: list[RunInfo], other: str | None) -> None:
-    """Draw the choices for the panels, and the part of the page that updates by itself.
+def ask_axes() -> dict[str, Any]:
+    """Let the user choose the axes of the panels, and return the choices."""
+    across = st.segmented_control(
+        "Across", ACROSS, default="step", required=True, label_visibility="collapsed", **in_address("across")
+    )
+    log_loss = st.toggle("Log axis for the loss", **in_address("log"))
+    smooth = st.toggle("Smooth the training curves", **in_address("smooth"))
+    return {"across": across or "step", "log_loss": log_loss, "smooth": smooth}
+
+
+def show_training(info: RunInfo, runs: list[RunInfo], other: str | None, axes: dict[str, Any]) -> None:
+    """Draw the part of the page that updates by itself, and the results.
 
     Args:
         info: The run.
         runs: All runs. A dense one is the reference of the accuracy.
         other: Id of a second run to draw beside this one; None: there is none.
+        axes: What :func:`ask_axes` returns.
     """
-    with st.container(horizontal=True, vertical_alignment="center"):
-        across = st.segmented_control(
-            "Across", ACROSS, default="step", required=True, label_visibility="collapsed", **in_address("across")
-        )
-        log_loss = st.toggle("Log axis for the loss", **in_address("log"))
-        smooth = st.toggle("Smooth the training curves", **in_address("smooth"))
-    every = 2 if info.is_active or info.state == "queued" else None
-    draw = partial(live, across=across or "step", log_loss=log_loss, smooth=smooth)
+    draw = partial(live, **axes)
     others = {"dense": dense_reference(info, runs), "epitome": epitome_reference(info, runs)}
-    st.fragment(draw, run_every=every)(info.id, info.state, other, **others)
-    show_results(info)
+    st.fragment(draw, run_every=seconds_between(info))(info.id, other, **others)
+    show_results(info, next((each for each in runs if each.id == other), None))
 
 
 @guarded
 def live(
     run_id: str,
-    state_when_drawn: str,
     other_id: str | None,
     dense: RunInfo | None,
     epitome: RunInfo | None,
     **options: Any,
 ) -> None:
-    """Draw the part of the run page that updates by itself: the run's progress, alarms, curves, epitome and log."""
+    """Draw the part of the run page that updates by itself: the run's alarms, curves, epitome and log, and another run beside it."""
     run = run_of(run_id)
     info = run.info
-    if info.state != state_when_drawn:
-        st.rerun(scope="app")
-    if info.is_active:
-        st.set_page_config(page_title=f"{info.progress:.0%} · {info.label or 'run'} · NES Lab")
     curves, other = curves_of(run), None
     if other_id is not None:
         with suppress(RunError):  # it was deleted a moment ago
             other = curves_of(run_of(other_id))
-    show_state(run, info, curves)
+    for alarm in run_alarms(info, curves.metrics, curves.events, curves.moves, run.folder):
+        st.markdown(f":orange[:material/warning: {plain_text(alarm)}]")
     left, right = st.columns([3, 1], gap="medium")
     with left:
         show_panels(info, curves, other, dense, options)
@@ -80,6 +82,8 @@ def live(
         st.markdown("**Log**")
         lines = event_lines(curves.metrics, curves.events)
         st.code("\n".join(lines) or "Nothing has happened yet.", language=None, wrap_lines=True)
+    if other is not None:
+        show_against(run, run_of(other.info.id))
     output = st.expander("Output of the training process", expanded=STATES[info.state].tone == "bad")
     with output, st.container(height=260, autoscroll=True):  # the newest lines are visible
         st.code(run.log() or "The process has printed nothing.", language=None, wrap_lines=True)
@@ -93,19 +97,6 @@ def curves_of(run: Run) -> RunCurves:
         with suppress(NesLabError):  # one damaged snapshot must not hide the curves
             history.append((step, starts_at(root, info.id, step, info.attempt)))
     return RunCurves(info, run.metrics().rows, run.events(), start_moves(history))
-
-
-def show_state(run: Run, info: RunInfo, curves: RunCurves) -> None:
-    """Draw the state of a run, its progress, and what the user can do."""
-    if compared := fit_comparison(curves.events):
-        st.caption(plain_text(compared))
-    st.progress(info.bar_progress, text=progress_text(info, curves.metrics, curves.events))
-    for alarm in run_alarms(info, curves.metrics, curves.events, curves.moves, run.folder):
-        st.markdown(f":orange[:material/warning: {plain_text(alarm)}]")
-    if advice := info.needs_text() or STATES[info.state].advice:
-        st.caption(advice)
-    if info.state == "queued":
-        st.caption(queue_text(run.runs_before()))
 
 
 def show_health(run: Run, info: RunInfo, curves: RunCurves) -> None:
@@ -155,7 +146,7 @@ def show_epitome(run: Run, info: RunInfo, epitome: RunInfo | None) -> None:
     drawn = [layers[name] for name in largest_layers(layers, most=1) if layers[name].epitome is not None]
     for layer in drawn:
         figure = epitome_atlas(layer)
-        figure.update_layout(height=300, margin={"l": 36, "r": 10, "t": 62, "b": 40}, title_font_size=15)
+        figure.update_layout(height=300, margin={"l": 36, "r": 10, "t": 72, "b": 40}, title_font_size=15)
         figure.update_layout(title_text=plain(shorten_name(layer.name, 24)))
         figure.update_xaxes(title_text="")
         figure.update_yaxes(title_text="")
@@ -170,8 +161,15 @@ def show_epitome(run: Run, info: RunInfo, epitome: RunInfo | None) -> None:
             )
 
 
-def show_results(info: RunInfo) -> None:
-    """Draw the results of a run with names and units."""
+def show_against(run: Run, other: Run) -> None:
+    """Draw what differs between a run and another one: settings, and results as far as both have them."""
+    st.markdown(f"**Against {plain_text(other.label or other.id)}**: what differs")
+    curves = read_curve(run.folder), read_curve(other.folder)
+    show(run_against(run.info, other.info, curves), "against", height="content")
+
+
+def show_results(info: RunInfo, other: RunInfo | None) -> None:
+    """Draw the results of a run with names and units, and beside them those of another run, if there is one."""
     if info.summary:
         st.subheader("Results")
-        st.dataframe(result_rows(info.summary), hide_index=True, width=560, height="content")
+        show(results_beside(info, other), "results", height="content")

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.cached import details_of, root_of
+from app.cached import details_of, is_bundled, root_of
 from app.components.tables import grid_column
 from nes_lab.errors import NesLabError
 from nes_lab.records.columns import Column
@@ -47,7 +47,12 @@ def run_grid(runs: Sequence[RunInfo]) -> None:
     """Draw the table of runs. The user can select rows and edit labels, tags and notes."""
     store = RunStore()
     table = overview(runs, details_of(runs), times_left(store, runs), waiting_ids(store))
-    shown = [column for column in table.columns if any(row[column.key] is not None for row in table.rows)]
+    editable = EDITABLE if any(not is_bundled(info.id) for info in runs) else ()  # the bundled demo can only be read
+    shown = [
+        column
+        for column in table.columns
+        if any(row[column.key] is not None for row in table.rows) and (editable or column.key not in ("tags", "note"))
+    ]
     tags = filter_values(runs)["tags"]
     drawn = drawn_grid([[info.id for info in runs], [column.key for column in shown], tags])
     rows = [
@@ -57,9 +62,9 @@ def run_grid(runs: Sequence[RunInfo]) -> None:
     st.data_editor(
         rows,
         key=drawn["key"],
-        column_config=grid_columns(shown, tags),
+        column_config=grid_columns(shown, tags, bool(editable)),
         column_order=[PICKED, *(column.key for column in shown)],
-        disabled=[column.key for column in table.columns if column.key not in EDITABLE],
+        disabled=[column.key for column in table.columns if column.key not in editable],
         hide_index=True,
         width="stretch",
         height="content" if len(rows) < _LESS_THAN_A_SCREEN else _HEIGHT,
@@ -84,18 +89,19 @@ def drawn_grid(layout: list[Any]) -> dict[str, Any]:
     return drawn
 
 
-def grid_columns(shown: Sequence[Column], tags: Sequence[str]) -> dict[str, Any]:
+def grid_columns(shown: Sequence[Column], tags: Sequence[str], editable: bool = True) -> dict[str, Any]:
     """Return how the grid shows each column of the table of runs.
 
     Args:
         shown: The columns.
         tags: All tags that a run has.
+        editable: The user can change labels, tags and notes.
     """
     config = {column.key: grid_column(column) for column in shown}
     for name, width in WIDTHS.items():
         if name in config:
             config[name]["width"] = width
-    kind, edit = st.column_config, "Double-click to change it."
+    kind, edit = st.column_config, "Double-click to change it." if editable else None
     states = {"options": list(STATES), "color": [COLORS[state.tone] for state in STATES.values()], "width": 90}
     return config | {
         PICKED: kind.CheckboxColumn("", help="Select runs to compare or change them.", pinned=True, width=36),

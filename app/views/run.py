@@ -5,10 +5,11 @@ import streamlit as st
 from app.cached import all_runs, choose_run, run_of, run_title
 from app.components.errors import plain_text
 from app.components.plot import plot
-from app.components.run_header import run_header
+from app.components.run_header import buttons, run_header
 from app.components.run_network import show_network
 from app.components.run_predictions import show_predictions
-from app.components.run_training import show_training
+from app.components.run_state import run_state
+from app.components.run_training import ask_axes, show_training
 from app.components.tables import shapes_table
 from app.inputs import in_address
 from nes_lab.figures.layer_bars import layer_bars
@@ -28,7 +29,8 @@ def choose_other(info: RunInfo, runs: list[RunInfo]) -> str | None:
         "Compare with",
         options,
         index=options.index(wanted) if wanted in titles else 0,
-        format_func=lambda run_id: titles.get(run_id, "no other run"),
+        format_func=lambda run_id: f"Compare with {titles[run_id]}" if run_id in titles else "Compare with another run",
+        label_visibility="collapsed",
     )
     st.session_state["compared-run"] = chosen
     if chosen is None:
@@ -52,18 +54,23 @@ def show_plan(info: RunInfo) -> None:
 
 def show_run(runs: list[RunInfo]) -> None:
     """Draw the page of the run that the address names, or of the current one."""
-    heading = st.container()
-    views, chooser, second = st.columns([1.6, 1, 1], vertical_alignment="bottom")
-    with chooser:
-        run = choose_run(runs)
-    with second:
-        other = choose_other(run, runs)
+    heading, choices = st.columns([3, 2])
+    with choices:
+        first, second = st.columns(2)
+        with first:
+            run = choose_run(runs, label_visibility="collapsed")
+        with second:
+            other = choose_other(run, runs)
+        with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
+            buttons(run)
     with heading:
         run_header(run)
-    with views:
+    run_state(run)
+    with st.container(horizontal=True, vertical_alignment="center"):
         view = st.segmented_control(
             "View", VIEWS, default="Training", required=True, label_visibility="collapsed", **in_address("view")
         )
+        axes = ask_axes() if view == "Training" else None
     for note in run.notes:
         st.text(note)
     if view == "Network":
@@ -76,7 +83,7 @@ def show_run(runs: list[RunInfo]) -> None:
         st.caption(f"id {plain_text(run.id)}")
         st.json(run.config, expanded=2)
     else:
-        show_training(run, runs, other)
+        show_training(run, runs, other, axes or {})
 
 
 start_waiting(RunStore())

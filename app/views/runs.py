@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app.cached import all_runs, details_of, details_reader
+from app.cached import all_runs, details_of, is_bundled, reading_details
 from app.components.errors import guarded, plain_text, show_error
 from app.components.run_actions import run_actions, show_bin, show_undo
 from app.components.run_comparison import compare
@@ -19,6 +19,8 @@ from nes_lab.runs.store import RunStore
 MOST_ROWS = 200
 FILTERS = {"state": "State", "group": "Group", "routing": "Routing", "tags": "Tags"}
 SOON, OFTEN = 1, 5
+HINT = "Select one row to open its run, or several rows to compare them."
+OWN_HINT = "Selected runs can be canceled, resumed and deleted. Double-click a label, tags or a note to edit."
 
 
 def ask_filters(runs: Sequence[RunInfo]) -> list[RunInfo]:
@@ -40,7 +42,7 @@ def ask_filters(runs: Sequence[RunInfo]) -> list[RunInfo]:
 
 def unread() -> int:
     """Return how many runs are still being read in the background."""
-    return details_reader(str(RunStore().root)).pending
+    return reading_details()
 
 
 @guarded
@@ -66,9 +68,7 @@ def body(just_read: list[list[RunInfo]], period: int | None) -> None:
     if chosen:
         run_actions(chosen)
     elif shown:
-        st.caption(
-            "Select rows to compare, cancel, resume or delete runs. Double-click a label, tags or a note to edit."
-        )
+        st.caption(HINT if all(is_bundled(info.id) for info in shown) else f"{HINT} {OWN_HINT}")
     if len(chosen) > 1:
         compare(chosen)
     show_bin()

@@ -262,6 +262,7 @@ class Run(RunHandle):
         opset: int | None = None,
         input_shape: tuple[int, ...] | None = None,
         verbose: bool = False,
+        on_progress: OnProgress | None = None,
     ) -> ExportReport | Path:
         """Write the network that the run has trained to a file, or save it in a folder.
 
@@ -276,6 +277,7 @@ class Run(RunHandle):
             opset: Version of the ONNX operator set. None: torch's default.
             input_shape: Shape of one input without the batch axis. None: that of the run's data.
             verbose: Let torch print its messages and the traced graph on standard error.
+            on_progress: Called before each phase of the work. An error that it raises ends the work.
 
         Returns:
             The report of the export, or the path of the folder.
@@ -301,7 +303,7 @@ class Run(RunHandle):
         trained = trained_network(self.store, self.id, network=self.memory.network, **_asked(which))
         example = trained.example(input_shape)
         options = {"format": chosen, "form": form, "opset": opset, "verbose": verbose}
-        report = export_network(trained.network, example, path, **options)
+        report = export_network(trained.network, example, path, on_progress=on_progress, **options)
         return replace(report, source=trained.text)
 
     def report(self, path: str | Path | None = None) -> Path:

@@ -23,6 +23,7 @@ from nes_lab.export.report import ExportReport, versions_of
 from nes_lab.export.trace import chosen_tolerance, prepare_trace, quiet_exporters, root_cause, run_tracer
 from nes_lab.nn.copy_network import copy_network
 from nes_lab.packages import need
+from nes_lab.progress_bar import OnProgress, report_phase
 from nes_lab.records.options import ExportForm
 
 __all__ = ["export_onnx"]
@@ -53,6 +54,7 @@ def export_onnx(
     output_names: Sequence[str] | None = None,
     tolerance: float | None = None,
     verbose: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> ExportReport:
     """Write a model as an ONNX file, through torch's dynamo exporter.
 
@@ -74,6 +76,7 @@ def export_onnx(
         tolerance: Largest allowed difference between the outputs of the file and of PyTorch, divided by the output's largest
             entry. None: 1e-4, or 0.01 for a model in float16, or 0.08 in bfloat16.
         verbose: Let torch print its messages and the traced graph on standard error.
+        on_progress: Called before each phase of the work. An error that it raises ends the work.
 
     Returns:
         A report with the size, params and multiply-adds of the file, the largest difference of the outputs, and the times that
@@ -105,11 +108,14 @@ def export_onnx(
     dtype = precision_of(model, example)
     names = names_of_outputs(model, example, output_names)
     with new_file(path) as temporary, left_as_it_was():
+        report_phase(on_progress, "tracing", 1, 4)
         proto = _traced_proto(model, example, form, opset, dynamic_batch, names, verbose)
+        report_phase(on_progress, "writing and counting", 2, 4)
         onnx.save(proto, temporary)
         facts = _facts(proto, example, temporary)
         checks: dict[str, Any] = {}
         if verify:
+            report_phase(on_progress, "checking and timing", 3, 4)
             call, allowed = _session(temporary, dtype), chosen_tolerance(tolerance, dtype)
             checks = verify_file(call, model, example, allowed, dynamic_batch, "the ONNX file")
     versions = versions_of("torch", "onnx", "onnxscript", "onnxruntime")

@@ -19,6 +19,7 @@ from nes_lab.export.graph import FORMS
 from nes_lab.export.parity import verify_file
 from nes_lab.export.report import ExportReport, versions_of
 from nes_lab.export.trace import chosen_tolerance, prepare_trace, quiet_exporters, run_tracer
+from nes_lab.progress_bar import OnProgress, report_phase
 from nes_lab.records.options import ExportForm
 
 __all__ = ["export_torch"]
@@ -33,6 +34,7 @@ def export_torch(
     dynamic_batch: bool = True,
     tolerance: float | None = None,
     verbose: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> ExportReport:
     """Write a model as a ``torch.export`` program, which ``torch.export.load`` reads without NES Lab.
 
@@ -49,6 +51,7 @@ def export_torch(
         tolerance: Largest allowed difference between the outputs of the file and of the model, divided by the output's largest
             entry. None: 1e-4, or 0.01 for a model in float16, or 0.08 in bfloat16.
         verbose: Let torch print its messages and the traced graph on standard error.
+        on_progress: Called before each phase of the work. An error that it raises ends the work.
 
     Returns:
         A report with the size, params and multiply-adds of the file, the largest difference of the outputs, and the times that
@@ -74,6 +77,7 @@ def export_torch(
     example = ExampleInput.of(example_input)
     check_example(model, example)
     with new_file(path) as temporary, left_as_it_was():
+        report_phase(on_progress, "tracing", 1, 4)
         graph, arguments, shapes = prepare_trace(model, example, form, dynamic_batch)
         program = run_tracer(
             lambda: torch.export.export(
@@ -83,11 +87,13 @@ def export_torch(
             dynamic_batch,
             verbose,
         )
+        report_phase(on_progress, "writing and counting", 2, 4)
         with quiet_exporters():
             torch.export.save(program, temporary)
             loaded = torch.export.load(temporary).module()
         facts = {"file_bytes": temporary.stat().st_size, "params": _params(program), "madds": _madds(loaded, example)}
         allowed = chosen_tolerance(tolerance, precision_of(model, example))
+        report_phase(on_progress, "checking and timing", 3, 4)
         checks = verify_file(_runner(loaded), model, example, allowed, dynamic_batch, "the torch.export file")
     return ExportReport(str(path), "torch.export", form, **facts, **checks, versions=versions_of("torch"))
 

@@ -20,7 +20,7 @@ from nes_lab.runs.deciding_metric import deciding_metric
 from nes_lab.runs.info import RunInfo
 from nes_lab.text import NO_VALUE, format_bytes, shorten_middle
 
-__all__ = ["ACROSS", "Across", "RunCurves", "run_panels"]
+__all__ = ["ACROSS", "Across", "RunCurves", "axis_unit", "run_panels"]
 
 Across = Literal["step", "epoch", "time"]
 ACROSS: tuple[Across, ...] = ("step", "epoch", "time")
@@ -29,10 +29,27 @@ ACROSS: tuple[Across, ...] = ("step", "epoch", "time")
 SMOOTHING = 0.6
 """Weight of the earlier values in a smoothed curve."""
 MOST_POINTS = 1000
-_HEIGHT = 300
+_HEIGHT = 308
 _LEFT, _RIGHT = 52, 46
 _OTHER = "#8A8A8A"
 _SECONDS = ((7200.0, 3600.0, "h"), (180.0, 60.0, "min"), (0.0, 1.0, "s"))
+
+
+def axis_unit(across: Across, end: float) -> tuple[float, str]:
+    """Return what to divide the places of an axis by, and the title of the axis.
+
+    Args:
+        across: What the axis shows.
+        end: The last place on the axis.
+
+    Examples:
+        >>> axis_unit("time", 600.0), axis_unit("step", 600.0)
+        ((60.0, 'time of training (min)'), (1.0, 'training step'))
+    """
+    if across != "time":
+        return 1.0, {"step": "training step", "epoch": "epoch"}[across]
+    _, divisor, unit = next(size for size in _SECONDS if end >= size[0])
+    return divisor, f"time of training ({unit})"
 
 
 @dataclass(frozen=True)
@@ -54,7 +71,7 @@ class RunCurves:
     @property
     def name(self) -> str:
         """Label of the run, or its id, shortened for a legend."""
-        return shorten_middle(self.info.label or self.info.id, 18)
+        return shorten_middle(self.info.label or self.info.id, 28)
 
     def places(self, steps: Sequence[float], across: Across) -> np.ndarray:
         """Return where training steps lie on the horizontal axis: the steps themselves, epochs, or seconds of training."""
@@ -141,11 +158,7 @@ class _Panels:
         self.smooth = smooth
         ends = [run.places([row["step"] for row in run.metrics[-1:]] or [0], across)[0] for run in self.runs]
         self.end = max(float(end) for end in ends)
-        _, self.unit, unit = next(size for size in _SECONDS if self.end >= size[0])
-        if across != "time":
-            self.unit = 1.0
-        titles: dict[Across, str] = {"step": "training step", "epoch": "epoch", "time": f"time of training ({unit})"}
-        self.title = titles[across]
+        self.unit, self.title = axis_unit(across, self.end)
 
     def places(self, run: RunCurves, steps: Sequence[float]) -> np.ndarray:
         return run.places(steps, self.across) / self.unit
@@ -156,14 +169,14 @@ class _Panels:
         return {"step": f" at step {step:,}", "epoch": f" at epoch {place:.3g}", "time": ""}[self.across]
 
     def new(self, title: str, subtitle: str, revision: str = "") -> go.Figure:
-        room = 19 * (len(self.runs) - 1)  # a second run makes the legend longer
+        room = 38 * (len(self.runs) - 1)  # a second run makes the legend longer
         alt = f"{title} of the run over the {self.title}: {subtitle}."
         # all in one call: each update of a plotly figure takes some milliseconds. Fixed margins: the axes stand below each other
         return new_figure(
             alt,
             title={"text": plain(title), "subtitle": {"text": plain(subtitle)}, "font": {"size": 15}},
             height=_HEIGHT + room,
-            margin={"l": _LEFT, "r": _RIGHT, "t": 62, "b": 68 + room},
+            margin={"l": _LEFT, "r": _RIGHT, "t": 70, "b": 68 + room},
             legend={"y": 0, "yref": "container", "yanchor": "bottom", "font": {"size": 11}},
             hovermode="x",
             hoverlabel={"font": {"size": 11}},

@@ -66,6 +66,7 @@ def export_network(
     form: ExportForm = "materialized",
     opset: int | None = None,
     verbose: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> ExportReport:
     """Export a network to one file. The file is written only if the exported network's outputs agree with those in PyTorch.
 
@@ -77,6 +78,7 @@ def export_network(
         form: ``"materialized"`` or ``"factored"``, as for :func:`export_folder`.
         opset: Version of the ONNX operator set; None: torch's default.
         verbose: Let torch print its messages and the traced graph on standard error.
+        on_progress: Called before each phase of the work. An error that it raises ends the work.
 
     Raises:
         NesLabError: If an option is wrong, or the outputs do not agree. No file is written then.
@@ -85,8 +87,8 @@ def export_network(
     if format == "torch":
         if opset is not None:
             raise OptionError(f"opset={opset!r} is for ONNX; torch.export takes no opset")
-        return export_torch(model, example, path, form=form, verbose=verbose)
-    return export_onnx(model, example, path, form=form, opset=opset, verbose=verbose)
+        return export_torch(model, example, path, form=form, verbose=verbose, on_progress=on_progress)
+    return export_onnx(model, example, path, form=form, opset=opset, verbose=verbose, on_progress=on_progress)
 
 
 def tune_folder(

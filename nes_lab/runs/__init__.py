@@ -38,6 +38,7 @@
 ``short_curve``: make a short curve of a run's accuracy for a table.
 ``details``: read the short curves and the disk use of many runs, in the background where it takes long.
 ``overview``: make a table of runs for people, and filter runs.
+``run_against``: compare one run with another one, settings and results.
 ``result_rows``: give the results of a run names and units for people.
 ``flatten``: turn the nested configuration of a run into a flat list of fields.
 ``measures``: name the numbers that are compared: what a network costs, and how good it is.

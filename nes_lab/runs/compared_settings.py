@@ -47,6 +47,8 @@ _TITLES = {
     "training.starts_lr_scale": "Learning rate of the starts, as a multiple",
     "training.ema_decay": "Decay of the averaged weights",
 }
+_GIVEN = ("name", "root", "checkpoint", "kd_checkpoint", "start", "label", "class_order", "extended_from", "optimizer")
+"""Settings whose text is a name or a path."""
 _SECTIONS = {"data": "Data", "backbone": "Network", "compression": "Compression", "training": "Training"}
 _WORDS = {
     "lr": "learning rate",
@@ -78,7 +80,7 @@ def setting_title(path: str) -> str:
 def compared_settings(runs: Sequence[RunInfo]) -> Table:
     """Return a table with one row per setting in which the runs differ, and one column per run.
 
-    Settings of the compression are compared among the runs that are compressed.
+    Settings of the compression are compared among the runs that are compressed. Values are words: ``both axes``, ``yes``, ``no``.
 
     Examples:
         >>> runs = [RunInfo("a", label="first", config={"seed": 0}), RunInfo("b", config={"seed": 1})]
@@ -99,6 +101,17 @@ def compared_settings(runs: Sequence[RunInfo]) -> Table:
             among = [values[place] for place in compressed]
             if all(value == among[0] for value in among):
                 continue
-        texts = {f"run-{place}": format_value(value) for place, value in enumerate(values)}
+        if path == "label":  # the heads of the columns
+            continue
+        texts = {f"run-{place}": _text(path, value) for place, value in enumerate(values)}
         rows.append({"field": setting_title(path)} | texts)
     return Table(shown, rows)
+
+
+def _text(path: str, value: object) -> str:
+    """Return the value of a setting as people write it. Names that a user gives stay as they are."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str) and path.rpartition(".")[2] not in _GIVEN:
+        return value.replace("_", " ")
+    return format_value(value)

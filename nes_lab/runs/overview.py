@@ -5,6 +5,7 @@ Tests: tests/runs/test_overview.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -50,7 +51,8 @@ def overview(
     none = RunDetails()
     rows = []
     for info, row in zip(infos, run_table(infos), strict=True):
-        numbers = {"place": places.get(info.id), "time_left": format_clock(left.get(info.id))}
+        seconds = left.get(info.id)
+        numbers = {"place": places.get(info.id), "time_left": None if seconds is None else format_clock(seconds)}
         rows.append(_row(info, row, details.get(info.id, none)) | numbers)
     return Table(columns(*SHOWN), rows)
 
@@ -61,7 +63,7 @@ def _row(info: RunInfo, row: Mapping[str, Any], details: RunDetails) -> dict[str
     seconds = info.summary.get("seconds", curve.seconds)
     return {
         **{name: row[name] for name in ("id", "label", "state", "madds", "params", "latency_ms")},
-        "progress": info.bar_progress,
+        "progress": math.floor(100 * info.bar_progress) / 100,  # whole percents; 100 % only at the end
         "tags": ", ".join(info.tags),
         "note": info.note,
         "disk": details.disk,

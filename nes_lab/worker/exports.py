@@ -16,7 +16,7 @@ from nes_lab.experiment.network_forms import compare_forms
 from nes_lab.experiment.open_runs import open_run
 from nes_lab.experiment.predictions import predict_validation
 from nes_lab.export.report import ExportReport
-from nes_lab.progress_bar import OnProgress
+from nes_lab.progress_bar import OnProgress, report_phase
 from nes_lab.text import format_bytes, format_ms
 
 __all__ = ["compare_run_forms", "export_run", "predict_run"]
@@ -47,13 +47,12 @@ def export_run(question: Mapping[str, Any], on_progress: OnProgress | None = Non
         raise ExportError(f"{folder} cannot be made: {error.strerror or error}") from error
     words = [run.id, *str(which).split()] + ([question["form"]] if kind != "folder" else [])
     target = folder / ("-".join(words) + _ENDINGS[kind])
-    _tell(on_progress, "export", 0)
+    report_phase(on_progress, "reading the network", 0, 4)
     if kind == "folder":
         packed = {"path": str(_packed(run, which, target)), "text": _folder_text(target)}
         return keep_answer(run, "export", packed)
-    report = run.export(target, which=which, format=kind, form=question["form"])
+    report = run.export(target, which=which, format=kind, form=question["form"], on_progress=on_progress)
     assert isinstance(report, ExportReport)  # other formats than a folder give one
-    _tell(on_progress, "export", 1)
     return keep_answer(run, "export", {"path": str(target), "text": _report_text(report)})
 
 
@@ -86,11 +85,6 @@ def predict_run(question: Mapping[str, Any], on_progress: OnProgress | None = No
     """
     run = open_run(str(question["run"]), root=question["root"])
     return keep_answer(run, "predictions", predict_validation(run, question["which"], on_progress))
-
-
-def _tell(on_progress: OnProgress | None, phase: str, done: int) -> None:
-    if on_progress is not None:
-        on_progress({"phase": phase, "done": done, "total": 1, "label": ""})
 
 
 def _packed(run: Any, which: str, target: Path) -> Path:

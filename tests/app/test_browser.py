@@ -332,6 +332,10 @@ def test_epitomes_compares_runs_with_one_color_scale(app):
         page.locator('[data-part="words"]').get_by_text("Patch (7, 5)").wait_for()
         page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + 0.9 * box["height"])
         page.wait_for_url("**pin=*")
+        page.locator('[data-part="words-1"]').get_by_text(
+            "Patch (7, 5)"
+        ).wait_for()  # each run has its own words and moves
+        page.locator('[data-part="moves-1"]').wait_for()
         page.locator('[data-part="color"]').select_option("gradient")
         page.wait_for_url("**color=gradient*")
         page.reload()

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from streamlit.testing.v1 import AppTest
 
-from app.cached import details_reader
+from app.cached import DEMO, details_reader
 from app.components import runs_grid
 from nes_lab.config import load_config
 from nes_lab.experiment.kept_answers import keep_answer
@@ -629,6 +629,17 @@ def test_runs_shows_every_state_and_finds_runs_by_tag(store, monkeypatch):
     assert list(tagged["id"]) == [finished] and failed not in set(tagged["id"])
 
 
+def test_runs_offers_no_change_of_the_bundled_demo(home):
+    at = open_page("runs")
+    at.run()  # the curves of the demo are read in the background, and the page waits for them
+    assert details_reader(str(DEMO)).wait(30) and "reading the curves of" not in words(at.run())
+    table = at.dataframe[0]
+    assert {"tags", "note", "time_left"}.isdisjoint(json.loads(table.proto.columns) and table.proto.column_order)
+    assert "Double-click" not in words(at) and all(len(curve) > 1 for curve in table.value["curve"])
+    at = open_page("runs", picked=table.value["id"][0])
+    assert not {"Cancel", "Resume", "First in the queue"} & {button.label for button in at.button}
+
+
 def test_runs_takes_tags_and_notes_from_the_table(store):
     run_id = write_run(store, label="old")
     key = open_page("runs").session_state["runs-drawn"]["key"]
@@ -676,7 +687,9 @@ def test_runs_compares_selected_runs(store):
     assert figures(at)[0]["layout"]["title"]["text"] == "Curves of 2 runs"
     results, settings = (at.dataframe[index].value for index in (1, 2))
     assert list(results["id"]) == chosen
-    assert list(settings["field"]) == ["Label", "Routing"]
+    assert list(settings["field"]) == ["Routing"]  # the labels are the heads of the columns
+    at.button_group(key="across").set_value("epoch").run()
+    assert figures(at)[0]["layout"]["xaxis2"]["title"]["text"] == "epoch" and not at.error
     assert figures(open_page("runs", picked=chosen[0])) == []
 
 
@@ -771,6 +784,9 @@ def test_run_overlays_a_second_run_from_the_address(store):
     other = write_run(store, label="other")
     at = open_page("run", run=write_run(store, label="mine"), **{"with": other})
     assert "other" in [trace["name"] for trace in figures(at)[0]["data"]]
+    against, results = (item.value for item in at.dataframe[:2])
+    assert {"MAdds", "Params"} <= set(against["field"]) and "Against other" in words(at)
+    assert list(results["value"]) == list(results["other"]) and "his run" in at.dataframe[1].proto.columns
 
 
 def test_run_shows_results_with_names_and_units(store):

@@ -123,6 +123,27 @@ def test_the_readers_of_a_cell_are_counted_as_coverage_counts_them(kind: str, sa
     assert found == [counts[tuple(cell)] for cell in cells]
 
 
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("first", "last", "words"),
+    [
+        (
+            [0, 4, 4, 4],
+            [0, 4, 4, 4.1],
+            "3 starts lie within half a cell of another since the first step; none came that close later.",
+        ),
+        ([0, 2, 4, 6], [0, 4, 4.1, 6], "Starts: 2 came that close later."),
+    ],
+)
+def test_the_explorer_tells_starts_that_came_close_from_those_that_began_so(first, last, words, sampling):
+    layer = _layer("1x1").snapshot("layer")
+    data = explorer_data({0: layer, 5: layer})
+    inputs = [0.7 * place for place in range(10)]
+    data |= {"starts": [[first, inputs], [last, inputs]]}
+    call = "(() => { const view = new nes.LayerView(data); view.compute(5, 0, 'value'); return nes.finding(view, 'value') })()"
+    assert words in sampling(call, data)
+
+
 def test_explorer_js_is_small_and_complete():
     text = explorer_js()
     assert len(text.encode()) < 150_000 and "import " not in text.split("class Explorer")[0].split("*/")[-1]

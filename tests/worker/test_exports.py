@@ -30,7 +30,8 @@ def test_export_run_writes_a_checked_file_into_the_run(run):
     path = Path(answer["path"])
     assert path.is_file() and path.is_relative_to(run.folder) and path.suffix == ".onnx"
     assert "differ from those of PyTorch by at most" in answer["text"] and " kB and " in answer["text"]
-    assert [event["done"] for event in seen] == [0, 1]
+    phases = ["reading the network", "tracing", "writing and counting", "checking and timing"]
+    assert [event["phase"] for event in seen] == phases and [event["done"] for event in seen] == [0, 1, 2, 3]
     assert ask(run)[0]["path"] == answer["path"]  # again: the file is replaced
 
 

@@ -11,7 +11,7 @@ import { download, prepare, rowsOf } from "./files.js";
 import { LayerView } from "./view.js";
 import { moveLines, paintEpitome, paintMoves, paintWeight, paintWindow, windowSize } from "./panes.js";
 import { cellWords, finding, head, kept, patchWords, sizes } from "./words.js";
-import { FRAME, STYLE, column } from "./explorer_style.js";
+import { FRAME, STYLE, column, told } from "./explorer_style.js";
 
 const TALLEST = 400; // pixels
 const COLORS = ["value", "change", "reuse", "gradient"];
@@ -110,7 +110,9 @@ class Explorer {
     this.panes.clear();
     place.replaceChildren();
     place.style.setProperty("--columns", this.runs.length);
-    this.part("grid").classList.toggle("compare", this.runs.length > 1);
+    const compares = this.runs.length > 1;
+    this.part("grid").classList.toggle("compare", compares);
+    this.part("side").innerHTML = compares ? "" : told("");
     let at = 0;
     for (const run of this.runs) {
       const box = document.createElement("div");
@@ -120,7 +122,7 @@ class Explorer {
       if (run.missing) continue;
       const view = this.views[at];
       view.end = at ? `-${at}` : "";
-      box.innerHTML = column(view.end);
+      box.innerHTML = column(view.end) + (compares ? told(view.end) : "");
       this.listenColumn(view);
       at += 1;
     }
@@ -307,13 +309,20 @@ class Explorer {
     if (changed) this.paintScale();
     this.part("slider").value = this.data.steps.indexOf(this.state.step);
     this.part("slider").setAttribute("aria-valuetext", `step ${this.state.step}`);
-    this.views.forEach((view) => this.paintColumn(view));
-    this.paintMoves();
+    for (const view of this.views) {
+      this.paintColumn(view);
+      this.paintMoves(view);
+      this.write(view);
+    }
     this.paintThumbs();
-    const [main] = this.views;
+  }
+
+  /** Write what is chosen. A run whose epitome does not have the chosen cell says what its patch reads. */
+  write(view) {
     const { state } = this;
-    const release = state.pinned ? `<p><button data-part="release">Let go</button> <span class="dim">or press Escape</span></p>` : "";
-    this.part("words").innerHTML = (state.cell ? cellWords(main, state) : patchWords(main, state, main.others)) + release;
+    const release = state.pinned && !view.end ? `<p><button data-part="release">Let go</button> <span class="dim">or press Escape</span></p>` : "";
+    const words = cellOf(view, state) ? cellWords(view, state) : patchWords(view, state, view.others);
+    this.part(`words${view.end}`).innerHTML = words + release;
   }
 
   image(view, matrix) {
@@ -334,7 +343,7 @@ class Explorer {
     const { state, look } = this;
     const { end, layer } = view;
     const patch = view.patchOf(state.position);
-    const cell = state.cell && state.cell.every((index, axis) => index < layer.epitomeShape[axis]) ? state.cell : null;
+    const cell = cellOf(view, state);
     const [rows, columns] = patchGrid(layer);
     const texts = sizes(view, rows, columns);
     this.part(`weight-size${end}`).textContent = this.runs.length > 1 ? `${rows} × ${columns} patches` : texts.weight;
@@ -386,19 +395,19 @@ class Explorer {
     return found.sort((a, b) => b.share - a.share);
   }
 
-  paintMoves() {
-    const [view] = this.views;
+  paintMoves(view) {
+    const { end, data } = view;
     const patch = view.patchOf(this.state.position);
-    const canvas = this.part("moves");
-    const lines = this.data.steps.length > 1 ? moveLines(view, patch) : [];
+    const canvas = this.part(`moves${end}`);
+    const lines = data.steps.length > 1 ? moveLines(view, patch) : [];
     canvas.hidden = !lines.length;
     canvas.style.display = lines.length ? "" : "none";
-    const none = this.data.steps.length > 1 ? "The cells are read in order: there are no starts that could move." : "One step was saved so far.";
-    this.part("moves-note").textContent = lines.length ? "Solid: starts of output patches. Dashed: of input patches." : none;
-    if (!lines.length) return this.panes.delete("moves");
+    const none = data.steps.length > 1 ? "The cells are read in order: there are no starts that could move." : "One step was saved so far.";
+    this.part(`moves-note${end}`).textContent = lines.length ? "Solid: starts of output patches. Dashed: of input patches." : none;
+    if (!lines.length) return this.panes.delete(`moves${end}`);
     const [width, height] = [Math.max(canvas.parentElement.clientWidth - 28, 200), 190];
-    const table = () => [["step", "axis", "start", "move in cells"], ...lines.flatMap(({ axis, index, moves }) => moves.map((move, i) => [this.data.steps[i], axis ? "input" : "output", index, move]))];
-    this.pane("moves", width, height, (pen) => paintMoves(pen, view, this.look, { lines, patch, width, height }), table);
+    const table = () => [["step", "axis", "start", "move in cells"], ...lines.flatMap(({ axis, index, moves }) => moves.map((move, i) => [data.steps[i], axis ? "input" : "output", index, move]))];
+    this.pane(`moves${end}`, width, height, (pen) => paintMoves(pen, view, this.look, { lines, patch, width, height }), table);
     canvas.setAttribute("aria-label", "How far each start has moved at each step, in cells");
   }
 
@@ -431,6 +440,11 @@ class Explorer {
     const table = () => [["step", "row", "values"], ...this.pictured.flatMap((step) => rowsOf(planeAt(step)).map((values, row) => [step, row, ...values]))];
     this.panes.set("film", { width: this.pictured.length * (width + 10), height: height + 22, paint: strip, table });
   }
+}
+
+/** The chosen cell, if the epitome of a run has it; else null. */
+function cellOf(view, { cell }) {
+  return cell && cell.every((index, axis) => index < view.data.epitomeShape[axis]) ? cell : null;
 }
 
 /** The cells that the magnified window shows: row, column and value of each. */

@@ -9,9 +9,9 @@ export const STYLE = `
 .nes-ex .grid { grid-template-columns: minmax(0, 1fr) minmax(250px, 330px); }
 .nes-ex .views { display: grid; gap: 14px; grid-template-columns: repeat(var(--columns, 1), minmax(0, 1fr)); min-width: 0; }
 .nes-ex .view { grid-template-rows: auto auto 1fr; } .nes-ex .side { grid-template-rows: 1fr auto; }
-.nes-ex .compare .views, .nes-ex .compare .side { grid-column: 1 / -1; }
-.nes-ex .compare .side { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); grid-template-rows: auto; }
-.nes-ex .compare .view { grid-template-rows: subgrid; grid-row: span 3; }
+.nes-ex .compare .views { grid-column: 1 / -1; }
+.nes-ex .compare .side { display: none; }
+.nes-ex .compare .view { grid-template-rows: subgrid; grid-row: span 5; }
 .nes-ex .wide { grid-column: 1 / -1; }
 .nes-ex section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 12px 14px; min-width: 0; overflow-wrap: anywhere; }
 .nes-ex h3 { font-size: 14px; font-weight: 650; margin: 0 0 6px; padding: 0; } .nes-ex h3 small { font-size: 13px; font-weight: 400; color: var(--soft); }
@@ -37,7 +37,7 @@ export const STYLE = `
 .nes-ex .thumbs { display: flex; gap: 6px; overflow-x: auto; padding: 2px 2px 4px; } .nes-ex .thumbs button { padding: 2px; border-radius: 5px; flex: none; font-size: 12px; }
 .nes-ex .thumbs button.now { border-color: var(--mark); box-shadow: 0 0 0 1px var(--mark); }
 .nes-ex input[type=range] { width: 100%; accent-color: var(--move); margin: 8px 0 0; }
-@container (max-width: 720px) { .nes-ex .grid, .nes-ex .views, .nes-ex .compare .side { grid-template-columns: minmax(0, 1fr); }
+@container (max-width: 720px) { .nes-ex .grid, .nes-ex .views { grid-template-columns: minmax(0, 1fr); }
   .nes-ex .compare .view { grid-template-rows: auto; grid-row: auto; } .nes-ex .film .tools { float: none; justify-content: flex-end; } }
 `;
 
@@ -52,13 +52,16 @@ export const FRAME = `
   <div class="grid" data-part="grid">
     <div class="finding wide" data-part="finding"></div>
     <div class="views" data-part="views"></div>
-    <div class="side"><section data-part="words" aria-live="polite"></section>
-      <section>${tools("moves", "the moves of the starts")}<h3>Starts during training <small>moves, in cells</small></h3>
-        <canvas data-part="moves" role="img"></canvas><p class="dim" data-part="moves-note"></p></section></div>
+    <div class="side" data-part="side"></div>
     <section class="wide film" data-part="film"><button class="play" data-part="play">▶ Play</button>
       <div>${tools("film", "the pictures of all steps")}<div class="thumbs" data-part="thumbs"></div>
         <input type="range" data-part="slider" min="0" step="1" aria-label="Training step"></div><p class="dim" data-part="kept"></p></section>
   </div>`;
+
+/** HTML of the words about a patch or a cell and of the moves of the starts, for one run. */
+export const told = (end) => `<section data-part="words${end}" aria-live="${end ? "off" : "polite"}"></section>
+  <section>${tools(`moves${end}`, "the moves of the starts")}<h3>Starts during training <small>moves, in cells</small></h3>
+    <canvas data-part="moves${end}" role="img"></canvas><p class="dim" data-part="moves-note${end}"></p></section>`;
 
 /** HTML of one column: the weight and the epitome of a layer. `end` makes the names of its parts differ from those of the other columns. */
 export const column = (end) => `
