@@ -10,7 +10,7 @@ import { diverging, heat, luminance, sequential } from "./colors.js";
 import { download, prepare, rowsOf } from "./files.js";
 import { LayerView } from "./view.js";
 import { moveLines, paintEpitome, paintMoves, paintWeight, paintWindow, windowSize } from "./panes.js";
-import { cellWords, finding, head, kept, patchWords, sizes } from "./words.js";
+import { LEARNED, cellWords, finding, head, kept, patchWords, sizes } from "./words.js";
 import { FRAME, STYLE, column, told } from "./explorer_style.js";
 
 const TALLEST = 400; // pixels
@@ -348,7 +348,7 @@ class Explorer {
     const texts = sizes(view, rows, columns);
     this.part(`weight-size${end}`).textContent = this.runs.length > 1 ? `${rows} × ${columns} patches` : texts.weight;
     this.part(`epitome-size${end}`).textContent = texts.epitome;
-    this.part(`head${end}`).innerHTML = this.runs.length > 1 ? head(view, state.step) : "";
+    this.part(`head${end}`).innerHTML = this.runs.length > 1 ? head(view, state.step, state.color) : "";
     this.part(`head${end}`).hidden = this.runs.length < 2;
     view.others = this.near(view, patch, [rows, columns]);
     const room = this.part(`weight${end}`).parentElement.clientWidth - 28;
@@ -399,10 +399,12 @@ class Explorer {
     const { end, data } = view;
     const patch = view.patchOf(this.state.position);
     const canvas = this.part(`moves${end}`);
-    const lines = data.steps.length > 1 ? moveLines(view, patch) : [];
+    const all = data.steps.length > 1 ? moveLines(view, patch) : [];
+    const lines = LEARNED.includes(data.routing) ? all : [];
     canvas.hidden = !lines.length;
     canvas.style.display = lines.length ? "" : "none";
-    const none = data.steps.length > 1 ? "The cells are read in order: there are no starts that could move." : "One step was saved so far.";
+    const still = all.length ? "The starts of this run are not learned: they do not move." : "The cells are read in order: there are no starts that could move.";
+    const none = data.steps.length > 1 ? still : "One step was saved so far.";
     this.part(`moves-note${end}`).textContent = lines.length ? "Solid: starts of output patches. Dashed: of input patches." : none;
     if (!lines.length) return this.panes.delete(`moves${end}`);
     const [width, height] = [Math.max(canvas.parentElement.clientWidth - 28, 200), 190];

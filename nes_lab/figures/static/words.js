@@ -4,7 +4,7 @@ import { patchLength, startOf, terms } from "./sampling.js";
 import { count, escaped, fixed, mean, number, short, size, thousands } from "./numbers.js";
 
 const AXES = ["output", "input", "kernel row", "kernel column"];
-const LEARNED = ["free", "learner"];
+export const LEARNED = ["free", "learner"];
 const MOST_READERS = 24;
 
 /** What the numbers say about a layer at a step, as HTML. */
@@ -41,12 +41,13 @@ function moved(view) {
 }
 
 /** The head of a column when runs are compared, as HTML. */
-export function head(view, step) {
+export function head(view, step, color) {
   const { about } = view.data;
   const moves = view.data.steps.length > 1 ? `largest move ${fixed(view.largestMove().size)} cells` : "";
   const move = LEARNED.includes(view.data.routing) ? moves : "starts do not move";
   const at = view.step === step ? "" : `step ${view.step}, the nearest that was saved`;
-  const facts = [...about.facts, move, at].filter(Boolean).map(escaped).join(" · ");
+  const none = color === "gradient" && !view.gradients.size ? "kept no gradients" : "";
+  const facts = [...about.facts, move, at, none].filter(Boolean).map(escaped).join(" · ");
   return `<b>${escaped(view.data.routing)}</b> <span class="dim">${escaped(about.title)}</span><div class="dim">${facts}</div>`;
 }
 
