@@ -15,7 +15,7 @@ from app.remembered import current_run, demo_wanted, set_current_run
 from nes_lab.errors import RunError
 from nes_lab.experiment.open_runs import open_run
 from nes_lab.experiment.run import Run
-from nes_lab.runs.details import DetailsReader, RunDetails
+from nes_lab.runs.details import DetailsReader, RunDetails, all_pending
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.layout import default_root, names
 from nes_lab.runs.store import RunStore
@@ -121,7 +121,7 @@ def details_of(runs: Sequence[RunInfo]) -> dict[str, RunDetails]:
 
 def reading_details() -> int:
     """Return of how many runs the short curves are still being read in the background."""
-    return sum(details_reader(str(root)).pending for root in {RunStore().root, DEMO})
+    return all_pending([details_reader(str(root)) for root in {RunStore().root, DEMO}])
 
 
 @st.cache_data(max_entries=4000, show_spinner=False)

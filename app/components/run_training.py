@@ -162,7 +162,7 @@ def show_epitome(run: Run, info: RunInfo, epitome: RunInfo | None) -> None:
 
 
 def show_against(run: Run, other: Run) -> None:
-    """Draw what differs between a run and another one: settings, and results as far as both have them."""
+    """Draw what differs between a run and another one: settings, and the results that both have."""
     st.markdown(f"**Against {plain_text(other.label or other.id)}**: what differs")
     curves = read_curve(run.folder), read_curve(other.folder)
     show(run_against(run.info, other.info, curves), "against", height="content")

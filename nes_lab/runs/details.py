@@ -24,7 +24,7 @@ from nes_lab.runs.kept_curve import curve_from_metrics, read_kept
 from nes_lab.runs.short_curve import ShortCurve, shortened
 from nes_lab.runs.store import RunStore
 
-__all__ = ["DetailsReader", "RunDetails"]
+__all__ = ["DetailsReader", "RunDetails", "all_pending"]
 
 MOST_SECONDS = 0.25
 """Longest time for reading at once; the rest is read in the background."""
@@ -173,3 +173,13 @@ def _mark(folder: Path) -> _Mark:
         else:
             numbers += (about.st_size, about.st_mtime_ns)
     return tuple(numbers)
+
+
+def all_pending(readers: Iterable[DetailsReader]) -> int:
+    """Return how many runs some readers still have to read.
+
+    Examples:
+        >>> all_pending([])
+        0
+    """
+    return sum(reader.pending for reader in readers)

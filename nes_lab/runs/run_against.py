@@ -99,7 +99,7 @@ def _time(curves: tuple[KeptCurve, KeptCurve]) -> list[dict[str, str]]:
 
 
 def _epoch_seconds(curve: KeptCurve) -> float | None:
-    """Return the median time of an epoch. A pause before a resume is no part of an epoch."""
+    """Return the median time of an epoch. The time of a pause before a resume does not count."""
     points = [point for point in curve.points("val") if point.epoch is not None and point.time is not None]
     spans = [
         ((later.time or 0.0) - (before.time or 0.0)) / ((later.epoch or 0.0) - (before.epoch or 0.0))
