@@ -59,7 +59,7 @@ def compare_runs(runs: Iterable[RunHandle] | Mapping[str, Rows], across: Across 
     metrics = {name: deciding_metric(rows) for name, rows in rows_of.items()}
     titles = list(dict.fromkeys(metric.title for metric in metrics.values()))
     curves = _curves(listed, rows_of)
-    ends = [each.places([each.metrics[-1]["step"]], across)[0] for each in curves if each.metrics]
+    ends = [each.places([each.metrics[-1].get("step", 0)], across)[0] for each in curves if each.metrics]
     unit, title = axis_unit(across, max(map(float, ends), default=0.0))
     figure = go.Figure(make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.05))
     alt = f"Validation {' or '.join(titles) or 'accuracy'} and training loss of {len(rows_of)} runs over the {title}."
