@@ -8,8 +8,8 @@ import streamlit as st
 from pydantic.fields import FieldInfo
 
 from app.components.errors import show_error
-from app.labels import label_of
-from nes_lab.config import ExperimentConfig, Section, knobs
+from app.labels import choice_of, choice_words, label_of
+from nes_lab.config import ExperimentConfig, Knob, Section, knobs
 from nes_lab.config.changed import changed_fields
 from nes_lab.import_spec import own_names
 from nes_lab.runs.layout import is_run_id
@@ -26,6 +26,8 @@ __all__ = [
     "in_address",
     "shown_value",
     "text_or_none",
+    "typed_value",
+    "use_names_in_address",
 ]
 
 SCRATCH, FROM_WEIGHTS, FROM_FOLDER, FROM_RUN = "scratch", "pretrained, fitted", "saved network", "a run"
@@ -47,7 +49,7 @@ def field_input(path: str, **options: Any) -> Any:
     common: dict[str, Any] = {"help": knob.description} | in_address(path) | options
     label = label_of(path)
     if knob.choices:
-        return st.selectbox(label, knob.choices, index=knob.choices.index(value), **common)
+        return _choose(knob, knob.choices.index(value), common)
     kinds = set(get_args(info.annotation)) or {info.annotation}
     if kinds == {bool}:
         return st.toggle(label, value=bool(value), **common)
@@ -63,6 +65,25 @@ def field_input(path: str, **options: Any) -> Any:
         format="%d" if number is int else "%g",
         **common,
     )
+
+
+def _choose(knob: Knob, index: int, common: dict[str, Any]) -> Any:
+    """Draw the widget of a field with choices. The form and the address show the names of the values."""
+    path = knob.path
+    for value in knob.choices:
+        common["help"] = common["help"].replace(f"{value} (", f"{choice_words(path, value)} (")
+    return st.selectbox(
+        label_of(path), knob.choices, index=index, format_func=lambda value: choice_words(path, value), **common
+    )
+
+
+def use_names_in_address() -> None:
+    """Put the names of values where a link holds the values of a configuration. Call it at the beginning of a page with a form."""
+    linked = {path: text for path, text in st.query_params.items() if path in _DEFAULTS}
+    named = {path: choice_words(path, text) for path, text in linked.items()}
+    if named != linked:
+        st.query_params.from_dict(st.query_params.to_dict() | named)
+        st.rerun()  # fields read the address when a run begins
 
 
 def in_address(name: str) -> dict[str, Any]:
@@ -104,13 +125,23 @@ def shown_value(path: str, text: str | None) -> Any:
     knob, info = _DEFAULTS[path], _info(path)
     kinds = set(get_args(info.annotation)) or {info.annotation}
     if knob.choices:
-        return knob.default if text is None else text
+        return knob.default if text is None else choice_of(path, text)
     if kinds == {bool}:
         return bool(knob.default) if text is None else text == "true"
     if str in kinds or not kinds & {int, float}:
         return text if text is not None else str(knob.default or "")
     value = knob.default if text is None else text or None
     return None if value is None else (float if float in kinds else int)(value)
+
+
+def typed_value(path: str) -> Any:
+    """Return the value that the widget of a field will have, before it is drawn: as typed, as in the address, or the default."""
+    if path in st.session_state:
+        return st.session_state[path]
+    try:
+        return shown_value(path, st.query_params.get(path))
+    except ValueError:  # the address holds something else, which the widget leaves out
+        return shown_value(path, None)
 
 
 def imports_allowed() -> bool:

@@ -19,6 +19,14 @@ from app.remembered import keep_address, restore_address  # noqa: E402
 
 STYLE = """<style>
 .stMainBlockContainer { padding: 2.6rem 2rem 3rem; max-width: 1720px; }
+.st-key-binds [data-testid="stAlertContainer"] { padding: 0.6rem 0.8rem; }
+.st-key-launch-words { display: none; }
+@media (max-width: 640px) {
+  .st-key-launch-words { display: block; }
+  .st-key-launch-bar { position: fixed; left: 0; right: 0; bottom: 0; z-index: 100; padding: 0.4rem 0.8rem 0.7rem;
+    background: Canvas; border-top: 1px solid rgba(128, 128, 128, 0.4); gap: 0.3rem; }
+  .stMainBlockContainer:has(.st-key-launch-bar) { padding-bottom: 7rem !important; }
+}
 @media (max-width: 640px) { .stMainBlockContainer { padding: 2.6rem 0.8rem 2rem; } }
 .st-key-launch-card { position: sticky; top: 3.6rem; background: var(--st-background-color, inherit); }
 .st-key-sidebar-run a *, .st-key-sidebar-queue a * { white-space: normal; overflow: visible; overflow-wrap: anywhere; }

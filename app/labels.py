@@ -1,6 +1,8 @@
 """Name the fields of a configuration in the words of the form: no name of the configuration file is shown."""
 
-__all__ = ["LABELS", "in_words", "label_of"]
+import re
+
+__all__ = ["CHOICES", "LABELS", "choice_of", "choice_words", "in_words", "label_of"]
 
 LABELS = {
     "label": "Label (free text)",
@@ -41,7 +43,7 @@ LABELS = {
     "compression.patch_channels": "Patch length (channels)",
     "compression.round_to": "Round channels to",
     "compression.wiring": "Channels that shrink",
-    "compression.min_channels": "Smallest layer to compress (channels)",
+    "compression.min_channels": "Least channels to compress",
     "compression.include": "Compress only these layers",
     "compression.exclude": "Keep these layers dense",
     "compression.overrides": "Settings of single layers (JSON)",
@@ -90,6 +92,69 @@ LABELS = {
 }
 """Dotted path of a field -> its name in the form, where it is not the last word of the path."""
 
+CHOICES = {
+    "data.name": {
+        "cifar10": "CIFAR-10",
+        "cifar100": "CIFAR-100",
+        "fashion_mnist": "Fashion-MNIST",
+        "imagenette": "Imagenette",
+        "imagenet": "ImageNet",
+        "image_folder": "image folder",
+        "image_shards": "archives of images (tar)",
+        "audio_folder": "sound folder",
+    },
+    "data.normalize": {"own": "the data set", "imagenet": "ImageNet", "half": "0.5 and 0.5"},
+    "data.class_order": {"own": "as the data set has it", "text": "as text", "natural": "natural (2 before 10)"},
+    "data.preprocess": {"data": "the data", "backbone": "the backbone's weights"},
+    "compression.strategy": {"uniform": "all shrink by one ratio", "sensitivity": "the least sensitive shrink most"},
+    "compression.scope": {"separable": "each axis", "joint": "each patch", "auto": "whatever costs less"},
+    "compression.boundary": {"clamp": "patches stay inside", "circular": "patches go on at the beginning"},
+    "compression.wiring": {
+        "both_axes": "output and input",
+        "input_axis": "input",
+        "output_axis": "output",
+        "narrow_axis": "the cheaper of both",
+    },
+    "compression.squash": {"tanh": "a farthest move", "sigmoid": "the end of the epitome"},
+    "compression.learner": {"mlp": "two linear layers", "conv": "two convolutions"},
+    "training.schedule": {"poly": "polynomial"},
+    "training.amp": {"auto": "automatic"},
+}
+"""Dotted path of a field -> value of the field -> the value's name in the form, where it differs."""
+
+
+def choice_words(path: str, value: str) -> str:
+    """Return the name of a value in the form.
+
+    Args:
+        path: Dotted path of a field that has choices, such as ``compression.scope``.
+        value: The value in a configuration, such as ``joint``.
+    """
+    return CHOICES.get(path, {}).get(value, value)
+
+
+def choice_of(path: str, words: str) -> str:
+    """Return the value that the form names so: the inverse of :func:`choice_words`. Other texts are returned as they are."""
+    return next((value for value, name in CHOICES.get(path, {}).items() if name == words), words)
+
+
+COMMANDS = {
+    r"nes-lab runs lists them": "The page Runs lists them",
+    r"set data\.download to true": "switch on Download",
+    r"nes-lab cancel \S+ stops it": "the button Cancel on its page stops it",
+    r"nes-lab resume \S+ continues it": "the button Resume on its page continues it",
+    r"nes-lab resume \S+ --epochs \w+ trains it further": "Train further on its page gives it more epochs",
+    r"then continue with nes-lab resume": "then press Resume on the run's page",
+    r"To train it longer: nes-lab resume \S+ --epochs \S+, or in Python \S+;": "To train it longer: Train further on its page;",
+}
+"""Pattern of a command in a message -> what to do in the app instead."""
+
+
+def _named(found: re.Match[str]) -> str:
+    """Return the name of a compression's field and of its value, for a text such as ``scope='joint'``."""
+    path = f"compression.{found[1]}"
+    return f"{LABELS[path]}: {choice_words(path, found[3])}" if path in LABELS else found[0]
+
 
 def label_of(path: str) -> str:
     """Return the name of a field in the form.
@@ -107,6 +172,9 @@ def in_words(message: str) -> str:
         message: Message that a check of a configuration raised, such as ``config: training.lr=-1: ...``.
     """
     text = message.removeprefix("config:").strip()
+    for pattern, words in COMMANDS.items():
+        text = re.sub(pattern, words, text)
+    text = re.sub(r"(?<![\w.])([a-z_]+)=('?)([\w.%]+)\2", _named, text)
     for path in sorted(LABELS, key=len, reverse=True):
         text = text.replace(f"{path}=", f"{LABELS[path]}: ").replace(path, LABELS[path]) if "." in path else text
     return text

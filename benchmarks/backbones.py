@@ -19,7 +19,7 @@ from rich.progress import track
 
 import nes_lab
 from nes_lab.backbones.registry import backbone_names, create_backbone
-from nes_lab.records.backbone_list import BACKBONE_LIST, OWN_FAMILY, OWN_INPUTS
+from nes_lab.records.backbone_list import BACKBONE_LIST, OWN_FAMILY, OWN_INPUTS, USUAL_INPUT
 from nes_lab.runs.replace import write_target
 
 SAVE_EVERY = 20
@@ -101,8 +101,14 @@ def _smallest(network: torch.nn.Module, shape: tuple[int, ...]) -> int:
     return shape[-1]
 
 
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row without the most frequent input, which is left out in the file."""
+    return {key: value for key, value in row.items() if (key, value) != ("input", list(USUAL_INPUT))}
+
+
 def _write(rows: dict[str, Any], names: list[str], version: str) -> None:
-    listed = ",\n".join(f'"{name}":{json.dumps(rows[name], separators=(",", ":"))}' for name in names if name in rows)
+    kept = {name: _short(rows[name]) for name in names if name in rows}
+    listed = ",\n".join(f'"{name}":{json.dumps(row, separators=(",", ":"))}' for name, row in kept.items())
     write_target(BACKBONE_LIST, f'{{"timm": "{version}", "backbones": {{\n{listed}\n}}}}\n')
 
 

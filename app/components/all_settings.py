@@ -7,7 +7,7 @@ import streamlit as st
 
 from app.components.errors import show_error
 from app.inputs import field_input
-from app.labels import in_words, label_of
+from app.labels import choice_of, choice_words, label_of
 from nes_lab.config import Knob, knobs, load_config
 from nes_lab.errors import NesLabError
 from nes_lab.geometry.start_rules import ROUTING_MODES
@@ -72,18 +72,21 @@ def ask(knob: Knob) -> Any:
 
 
 def value_in(config: dict[str, Any], path: str) -> Any:
-    """Return the value of a field."""
+    """Return the value of a field, as the form names it."""
     section, _, name = path.rpartition(".")
-    return config[section][name]
+    value = config[section][name]
+    return choice_words(path, value) if isinstance(value, str) else value
 
 
 def check_address() -> None:
     """Show an error if the page's address holds a value that its field does not take. Streamlit leaves such a value out."""
     paths = [knob.path for knob in knobs() if knob.path in st.query_params and knob.path not in PLANNED]
     try:
-        load_config({"compression": {"preset": "both_axes"}}, {path: st.query_params[path] for path in paths})
+        load_config(
+            {"compression": {"preset": "both_axes"}}, {path: choice_of(path, st.query_params[path]) for path in paths}
+        )
     except NesLabError as error:
-        show_error(in_words(str(error)))
+        show_error(str(error))
 
 
 def drop(changed: list[Knob]) -> None:

@@ -25,8 +25,7 @@ def ask_backbone() -> tuple[str, BackboneFacts | None]:
     if CHOSEN in st.session_state:
         st.session_state[FIELD] = st.session_state.pop(CHOSEN)
     known = backbone_list()
-    field, button = st.columns([4, 1], vertical_alignment="bottom", gap="small")
-    with field:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         name = st.selectbox(
             "Backbone",
             list(known),
@@ -37,7 +36,6 @@ def ask_backbone() -> tuple[str, BackboneFacts | None]:
             + (" Or your own function, as package.module:function." if imports_allowed() else ""),
             **in_address(FIELD),
         )
-    with button:
         if st.button(
             "", icon=":material/table_view:", help=f"Search and sort all {len(known):,} backbones", key="browse"
         ):

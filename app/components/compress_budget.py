@@ -34,24 +34,25 @@ def ask_budget(slots: dict[str, Any]) -> dict[str, Any] | None:
     with typed:
         params = text_or_none(field_input("compression.params", placeholder="no limit"))
     routing = ask_routing()
-    scope = field_input("compression.scope")
-    with st.expander("More options: strategy, time budget, patches, rounding, layers"):
-        left, right = st.columns(2)
-        middle = right
+    with st.expander("More options: time, patches, layers"):
+        strategy = field_input("compression.strategy")
+        scope = field_input("compression.scope")
+        boundary = field_input("compression.boundary")
+        wiring = field_input("compression.wiring")
+        left, right = st.columns(2, vertical_alignment="bottom")
         with left:
-            strategy = field_input("compression.strategy")
-            patch_channels = text_or_none(field_input("compression.patch_channels", placeholder="automatic"))
-            include = field_input("compression.include", value="", placeholder="all possible layers")
-            min_channels = field_input("compression.min_channels")
-        with middle:
             latency_ms = text_or_none(field_input("compression.latency_ms", placeholder="no limit"))
-            round_to = field_input("compression.round_to")
-            exclude = field_input("compression.exclude", value="", placeholder="none")
         with right:
-            boundary = field_input("compression.boundary")
-            wiring = field_input("compression.wiring")
-            overrides = text_or_none(field_input("compression.overrides", value="", placeholder="none"))
-            snap = field_input("compression.snap")
+            round_to = field_input("compression.round_to")
+        left, right = st.columns(2, vertical_alignment="bottom")
+        with left:
+            patch_channels = text_or_none(field_input("compression.patch_channels", placeholder="automatic"))
+        with right:
+            min_channels = field_input("compression.min_channels")
+        include = field_input("compression.include", value="", placeholder="all possible layers")
+        exclude = field_input("compression.exclude", value="", placeholder="none")
+        overrides = text_or_none(field_input("compression.overrides", value="", placeholder="none"))
+        snap = field_input("compression.snap")
     return {
         "madds": madds,
         "params": params,

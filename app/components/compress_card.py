@@ -1,10 +1,10 @@
 """Draw the card of the page Compress: what the planned network costs, a button that starts the training, and copies as text."""
 
-import json
 from typing import Any
 
 import streamlit as st
 
+from app.components.compress_measure import measure_time, measure_training
 from app.components.errors import plain_text, show_error
 from app.inputs import imports_refused
 from app.labels import in_words
@@ -13,25 +13,25 @@ from nes_lab.config import load_config
 from nes_lab.config.written import as_command, as_python, as_yaml, given_fields
 from nes_lab.errors import NesLabError
 from nes_lab.experiment.train import train
-from nes_lab.import_spec import current_folder_importable, is_import_spec
-from nes_lab.records.plan_words import quantity_words, times_words, what_binds
+from nes_lab.import_spec import current_folder_importable
+from nes_lab.records.plan_words import quantity_words, what_binds
 from nes_lab.runs.layout import default_root
 from nes_lab.text import format_bytes, format_number, format_share
-from nes_lab.worker.client import Refusal, WorkerError
+from nes_lab.worker.client import WorkerError
 
 __all__ = ["launch_card", "start"]
 
 COPIES = (
-    ("command", "terminal", as_command, "bash"),
-    ("Python", "code", as_python, "python"),
-    ("YAML", "description", as_yaml, "yaml"),
+    ("command", as_command, "bash"),
+    ("Python", as_python, "python"),
+    ("YAML", as_yaml, "yaml"),
 )
 
 
 def launch_card(
     config: dict[str, Any], planned: dict[str, Any] | None, question: dict[str, Any] | None, problems: list[str]
 ) -> None:
-    """Draw the totals of a plan, the button Launch, and the experiment as text.
+    """Draw the totals of a plan, the button Launch, buttons that measure, and the experiment as text.
 
     Args:
         config: The configuration that the form describes.
@@ -46,17 +46,36 @@ def launch_card(
     add_problem(config, planned, problems)
     ready = not problems and (config["compression"] is None or planned is not None)
     options: dict[str, Any] = {"type": "primary", "icon": ":material/rocket_launch:", "width": "stretch"}
-    launched = st.button("Launch", key=name, disabled=not ready, **options)
+    with st.container(key="launch-bar"):
+        with st.container(key="launch-words"):  # only a narrow page shows it: there, the button stays at the lower edge
+            st.caption(plain_text(launch_words(planned, problems)))
+        launched = st.button("Launch", key=name, disabled=not ready, **options)
     for reason in problems:
         st.caption(f":material/block: {plain_text(reason)}")
+    if ready:
+        measure_training(config)
     if planned is not None and question is not None and not planned.get("latency_ms") and planned.get("budget", True):
         measure_time(question)
     show_copies(config)
+    if planned is not None:
+        with st.expander("Notes of the plan"):
+            for note in planned["notes"]:
+                st.text(note)
     if launched:
         st.session_state["launches"] = launches + 1  # gives the button a new key, so that a second click does nothing
         run_id = start(config)
         if run_id is not None:
             st.switch_page("views/run.py", query_params={"run": run_id})
+
+
+def launch_words(planned: dict[str, Any] | None, problems: list[str]) -> str:
+    """Say in a few words what is launched, or why nothing can be."""
+    if problems:
+        return problems[0]
+    if planned is None:
+        return "There is no plan."
+    dense, predicted = planned["dense"]["madds"], planned["predicted"]["madds"]
+    return f"{format_number(predicted)} MAdds · {format_share(predicted, dense)} of dense"
 
 
 def add_problem(config: dict[str, Any], planned: dict[str, Any] | None, problems: list[str]) -> None:
@@ -84,36 +103,19 @@ def show_totals(planned: dict[str, Any], budget: dict[str, Any]) -> None:
     }
     lines = [f"{name} **{plain_text(value)}** · {plain_text(words)}" for name, (value, words) in counts.items()]
     st.markdown("  \n".join(lines))
-    st.warning(f"**What binds:** {plain_text(what_binds(planned, budget))}")
-    with st.expander("Notes of the plan"):
-        for note in planned["notes"]:
-            st.text(note)
-
-
-def measure_time(question: dict[str, Any]) -> None:
-    """Draw the measured time of the planned network beside the dense one, or a button that measures it on this machine."""
-    key = json.dumps(question)
-    times = st.session_state.setdefault("times", {})
-    if key in times:
-        st.caption(f"One input here: {plain_text(times_words(times[key]))}. Each layer is computed in its fastest way.")
-    elif not is_import_spec(question["backbone"]["name"]) and st.button(
-        "Measure the time here", icon=":material/timer:", width="stretch", help="Takes about 10 s."
-    ):
-        try:
-            times[key] = ask_worker("jobs", "times", question, text="Measuring")
-        except (Refusal, WorkerError) as error:
-            show_error(str(error))
-            return
-        st.rerun()
+    with st.container(key="binds"):
+        st.warning(f"**What binds:** {plain_text(what_binds(planned, budget))}")
 
 
 def show_copies(config: dict[str, Any]) -> None:
     """Draw buttons that show the experiment as a command, as Python code and as a YAML file, to copy them."""
-    for name, icon, written, language in COPIES:
-        with st.popover(f"Copy as {name}", icon=f":material/{icon}:", width="stretch"):
-            if name == "YAML":
-                st.caption("Save it as experiment.yaml, then: nes-lab train experiment.yaml")
-            st.code(written(config), language, wrap_lines=True)
+    st.caption("Copy the experiment as")
+    with st.container(horizontal=True, gap="small", key="copies"):
+        for name, written, language in COPIES:
+            with st.popover(name, type="tertiary"):
+                if name == "YAML":
+                    st.caption("Save it as experiment.yaml, then: nes-lab train experiment.yaml")
+                st.code(written(config), language, wrap_lines=True)
 
 
 def start(config: dict[str, Any]) -> str | None:
@@ -128,5 +130,5 @@ def start(config: dict[str, Any]) -> str | None:
         with current_folder_importable():
             return train(checked, detach=True, check=False).id  # the check would load torch
     except (NesLabError, WorkerError) as error:
-        show_error(in_words(str(error)))
+        show_error(str(error))
         return None

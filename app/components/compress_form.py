@@ -6,7 +6,8 @@ from typing import Any
 import streamlit as st
 
 from app.components.errors import plain_text
-from app.inputs import field_input, imports_allowed, in_address, text_or_none
+from app.inputs import field_input, imports_allowed, in_address, text_or_none, typed_value
+from app.labels import in_words
 from nes_lab.import_spec import is_import_spec
 from nes_lab.records.backbone_list import BackboneFacts
 from nes_lab.records.dataset_facts import DATASET_FACTS, OWN_DATA_FACTS, DatasetFacts
@@ -77,6 +78,7 @@ def say_size(
 
 def problem(text: str, problems: list[str]) -> None:
     """Show beside a field why a run cannot start, and add the sentence to a list."""
+    text = in_words(text)
     st.caption(f":red[:material/error: {plain_text(text)}]")
     problems.append(text)
 
@@ -104,18 +106,24 @@ def ask_training(snap: bool) -> tuple[dict[str, Any], dict[str, Any], int, str]:
     Returns:
         Fields of the configuration's ``training`` section, fields of its ``data`` section, the seed, and the label.
     """
-    st.subheader("Training")
-    columns = [*st.columns(2), *st.columns(2)]
-    with columns[0]:
-        epochs = field_input("training.epochs")
-    with columns[1]:
-        lr = field_input("training.lr")
-    with columns[2]:
-        batch_size = field_input("data.batch_size")
-    with columns[3]:
-        seed = field_input("seed")
     label = field_input("label", placeholder="a name to recognize the run by")
-    rounding = (
-        {"starts_snap_epoch": field_input("training.starts_snap_epoch", value=max(1, epochs - 1))} if snap else {}
-    )
+    with st.expander(training_title(), key="training"):
+        columns = [*st.columns(2), *st.columns(2)]
+        with columns[0]:
+            epochs = field_input("training.epochs")
+        with columns[1]:
+            lr = field_input("training.lr")
+        with columns[2]:
+            batch_size = field_input("data.batch_size")
+        with columns[3]:
+            seed = field_input("seed")
+        last = max(1, epochs - 1)
+        rounding = {"starts_snap_epoch": field_input("training.starts_snap_epoch", value=last)} if snap else {}
     return {"epochs": epochs, "lr": lr} | rounding, {"batch_size": batch_size}, seed, label
+
+
+def training_title() -> str:
+    """Return the title of the folded training options: their values in a few words."""
+    shown = {path: typed_value(path) for path in ("training.epochs", "data.batch_size", "training.lr")}
+    epochs, batch, lr = shown.values()
+    return f"Training: {epochs} epoch{'' if epochs == 1 else 's'}, batch {batch}, learning rate {lr:g}"

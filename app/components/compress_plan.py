@@ -9,7 +9,6 @@ from app.components.compress_layers import enter, show_layers, undo_button
 from app.components.errors import show_error
 from app.components.tables import reasons_table, shapes_table
 from app.inputs import imports_refused
-from app.labels import in_words
 from app.workers import ask_worker
 from nes_lab.import_spec import is_import_spec
 from nes_lab.records.dataset_facts import DatasetFacts
@@ -69,10 +68,10 @@ def ask_plan(question: dict[str, Any]) -> dict[str, Any] | None:
         st.session_state["newest-plan"] = (text, planned)
         return planned
     except Refusal as error:
-        show_error(in_words(str(error)))
+        show_error(str(error))
         offer_ways_out(error, budget)
     except WorkerError as error:
-        show_error(in_words(str(error)))
+        show_error(str(error))
         if error.details:
             with st.expander("Details"):
                 st.code(error.details, language=None, wrap_lines=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.cached import all_runs, run_title
+from app.cached import run_title
 from app.components.compress_form import problem
 from app.components.errors import plain_text
 from app.inputs import FROM_FOLDER, FROM_RUN, FROM_WEIGHTS, SCRATCH, field_input, in_address, text_or_none
@@ -56,7 +56,7 @@ def ask_folder(problems: list[str]) -> tuple[str, StartFacts | None]:
 
 def ask_run(problems: list[str]) -> tuple[str, StartFacts | None]:
     """Ask for a run and for its weights, and check that a run can start from it."""
-    runs = {info.id: info for info in all_runs()}
+    runs = {info.id: info for info in RunStore(default_root()).list()}  # those of the bundled demo can only be read
     if not runs:
         problem("There is no run yet. Choose another start.", problems)
         return "", None

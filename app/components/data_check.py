@@ -63,5 +63,5 @@ def _samples(source: dict[str, Any], found: Ready) -> None:
     if samples:
         with st.container(horizontal=True, gap="xxsmall"):
             for _, url in samples:
-                st.image(url, width=32)
+                st.image(url, width=27)
         st.caption(plain_text("Samples of " + ", ".join(dict.fromkeys(name for name, _ in samples)) + "."))

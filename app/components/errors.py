@@ -8,6 +8,7 @@ from functools import wraps
 
 import streamlit as st
 
+from app.labels import in_words
 from nes_lab.errors import NesLabError
 
 __all__ = ["guarded", "plain_text", "show_error", "shown_errors"]
@@ -46,8 +47,8 @@ def guarded(draw: Callable[..., None]) -> Callable[..., None]:
 
 
 def show_error(message: str) -> None:
-    """Show an error message of NES Lab on the page, as plain text. The message says what is wrong and how to correct it."""
-    st.error(plain_text(message), icon=":material/error:")
+    """Show an error message of NES Lab on the page, as plain text, with the names that the app has for fields and commands."""
+    st.error(plain_text(in_words(message)), icon=":material/error:")
 
 
 def plain_text(text: str) -> str:

@@ -15,10 +15,11 @@ from app.components.compress_plan import plan_question, show_plan
 from app.components.compress_plane import ask_region, show_plane, show_sliders
 from app.components.compress_start import ask_start, check_classes, check_weights
 from app.components.data_check import data_check, show_samples
-from app.inputs import FROM_WEIGHTS
+from app.inputs import FROM_WEIGHTS, use_names_in_address
 from app.remembered import set_form_experiment
 from nes_lab.records.backbone_list import backbone_list
 
+use_names_in_address()
 title, examples = st.columns([1, 4], vertical_alignment="center")
 title.title("Compress")
 with examples:
@@ -66,7 +67,6 @@ with about_data:
 set_form_experiment(config)
 question: dict[str, Any] | None = None
 with middle:
-    st.subheader("Plan")
     if budget is None:
         planned = None
         trained = "compressed network is trained as it is" if began and began.compressed else "dense network is trained"

@@ -10,6 +10,7 @@ from app.components.errors import plain_text
 from app.components.plot import plot
 from app.components.small_example import draw_small_example
 from app.components.tables import run_list
+from app.inputs import FROM_WEIGHTS
 from app.remembered import set_current_run, want_demo
 from nes_lab.figures.trade_off import trade_off
 from nes_lab.recipes.registry import recipe
@@ -83,7 +84,7 @@ def show_cards() -> None:
     with pretrained.container(border=True, height="stretch"):
         st.markdown("**From pretrained weights**")
         st.caption("Epitomes are fitted to weights that are trained already.")
-        address = {"backbone.name": "mobilenetv2_100", "backbone.pretrained": "true"}
+        address = {"backbone.name": "mobilenetv2_100", "start-from": FROM_WEIGHTS}
         st.page_link("views/compress.py", label="Fit", icon=":material/download:", query_params=address)
     with python.container(border=True, height="stretch"):
         st.markdown("**Use it from Python**")
@@ -121,13 +122,12 @@ st.markdown(
     "Move along the weight: each patch is a window of the epitome. Windows overlap, so fewer numbers are stored."
 )
 left, right = st.columns([5, 4], gap="large")
-with left:
-    with st.container(border=True):
-        draw_small_example("example")
-    show_cards()
+with left, st.container(border=True):
+    draw_small_example("example")
 with right:
     show_words()
     show_first_steps()
+show_cards()
 group = next((info.group for info in runs if info.group.startswith("demo")), BUNDLED_GROUP)
 members = [info for info in runs if info.group == group] or demo_runs()
 picture, table = st.columns(2)

@@ -9,6 +9,7 @@
 ``compression_plan``: the layers of a model that are replaced, their epitomes, and the cost of the compressed model.
 ``example_input``: describes the input that a plan was made for: its structure, shapes and types, without data.
 ``plan_table``: the tables of a compression plan.
+``training_cost``: estimate the time of a training from a few measured steps, and say it in words.
 ``plan_words``: say in words what a plan costs and why a layer is as it is.
 ``fold_rows``: fold the rows of a plan with many layers by stages of the network.
 ``overrides_text``: change the settings for single layers as text.

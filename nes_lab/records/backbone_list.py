@@ -18,11 +18,21 @@ from nes_lab.records.dataset_facts import DATASET_FACTS
 from nes_lab.records.table import Table
 from nes_lab.text import format_number
 
-__all__ = ["BACKBONE_LIST", "OWN_FAMILY", "OWN_INPUTS", "BackboneFacts", "backbone_list", "backbone_table"]
+__all__ = [
+    "BACKBONE_LIST",
+    "OWN_FAMILY",
+    "OWN_INPUTS",
+    "USUAL_INPUT",
+    "BackboneFacts",
+    "backbone_list",
+    "backbone_table",
+]
 
 BACKBONE_LIST = Path(__file__).with_name("backbones.json")
 PUBLISHED = Path(__file__).with_name("published_top1.json")
 OWN_FAMILY = "NES Lab"
+USUAL_INPUT = (3, 224, 224)
+"""Input of a backbone whose row in the file names none."""
 _AUDIO = DATASET_FACTS["audio_folder"]
 OWN_INPUTS: dict[str, tuple[int, ...]] = {
     "small_mobilenetv2": (3, 32, 32),
@@ -86,9 +96,8 @@ class BackboneFacts:
     def summary(self) -> str:
         """Params, multiply-adds and published accuracy in one line of text."""
         unit = "samples" if self.is_audio else "px"
-        published = "–" if self.top1 is None else f"{self.top1:.1f} %"
         cost = f"{format_number(self.params)} params · {format_number(self.madds)} MAdds at {self.side:,} {unit}"
-        return cost if self.family == OWN_FAMILY else f"{cost} · {published} published"
+        return cost if self.top1 is None else f"{cost} · {self.top1:.1f} % published"
 
 
 @cache
@@ -107,7 +116,7 @@ def backbone_list() -> dict[str, BackboneFacts]:
 def _facts(name: str, row: dict[str, object], published: dict[str, float]) -> BackboneFacts:
     known = {key: row[key] for key in ("params", "madds", "pretrained", "smallest", "fixed") if key in row}
     top1 = published.get(f"{name}.{row.get('tag')}")
-    return BackboneFacts(name, str(row["family"]), tuple(row["input"]), top1=top1, **known)  # type: ignore[arg-type]
+    return BackboneFacts(name, str(row["family"]), tuple(row.get("input", USUAL_INPUT)), top1=top1, **known)  # type: ignore[arg-type]
 
 
 def backbone_table(search: str = "") -> Table:

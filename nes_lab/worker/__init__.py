@@ -9,6 +9,7 @@ slower jobs, so that a plan never waits for them.
 ``questions``: what a worker can be asked, by name.
 ``plans``: answer the question for a compression plan, and keep networks, surveys and ladders.
 ``times``: measure the time of a planned network beside the dense one.
+``training_cost``: estimate the time and the memory of a training from a few of its steps.
 ``exports``: write the network of a run into a file, compare its forms, and predict its validation data.
 ``explanations``: say on which images two networks disagree, and which parts they look at.
 ``importances``: ask which settings of a sweep mattered most.

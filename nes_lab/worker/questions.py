@@ -29,11 +29,12 @@ def _jobs() -> Mapping[str, Answerer]:
     from nes_lab.worker.launches import launch_run
     from nes_lab.worker.plans import PlanDesk
     from nes_lab.worker.times import measure_times
+    from nes_lab.worker.training_cost import training_cost
 
     about_runs = {"launch": launch_run, "export": export_run, "forms": compare_run_forms, "predictions": predict_run}
     about_data = {"data": check_for_page, "samples": samples_for_form}
-    slow = {"importances": importances_of, "times": measure_times}
     about_runs |= {"explain": explain_run, "disagreements": disagreements_of}
+    slow = {"importances": importances_of, "times": measure_times, "training_cost": training_cost}
     return {"plan": PlanDesk().answer, **about_runs, **about_data, **slow, "ping": _ping}
 
 

@@ -132,3 +132,23 @@ def test_a_run_starts_from_a_saved_network(store, planner, tmp_path):  # noqa: F
     at.toggle(key="backbone.new_head").set_value(True).run()
     command = at.code[0].value
     assert f"--from {tmp_path / 'net'}" in command and "--backbone.new_head true" in command
+
+
+def test_values_have_human_names_and_links_may_hold_either(home, planner):  # noqa: F811
+    for linked in ("joint", "each patch"):
+        at = open_page("compress", **{"compression.scope": linked, "data.name": "image_folder"})
+        assert planner.compression["scope"] == "joint" and not at.error
+    shown = {option for box in at.selectbox if box.key != "backbone.name" for option in box.options}
+    assert "each patch" in shown and not [
+        option for option in shown if "_" in option or option in ("joint", "poly", "mlp")
+    ]
+    chip(at, "Audio")
+    assert at.selectbox(key="data.name").value == "audio_folder"
+
+
+def test_training_is_folded_under_its_values(home, planner):  # noqa: F811
+    at = open_page("compress", **{"training.epochs": "7"})
+    title = lambda: next(each.label for each in at.expander if each.label.startswith("Training:"))  # noqa: E731
+    assert title() == "Training: 7 epochs, batch 64, learning rate 0.05"
+    at.number_input(key="data.batch_size").set_value(32).run()
+    assert title() == "Training: 7 epochs, batch 32, learning rate 0.05"

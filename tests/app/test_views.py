@@ -57,14 +57,19 @@ class Planner:
     """Stands in for the workers, which load torch; remembers what it was asked."""
 
     def __init__(self):
-        self.answer, self.questions, self.regions = PLAN, [], 0
+        self.answer, self.questions, self.regions, self.costs = PLAN, [], 0, []
 
     def __call__(self, worker, name, arguments, *, seconds, waiting):
         if name == "times":
             return {"ms": 14.1, "dense_ms": 15.2, "error": 0.01, "rounds": 40}
+        if name == "training_cost":
+            self.costs.append(arguments["config"])
+            return {"seconds": 2880, "low": 2700, "high": 3300, "steps": 12, "bytes": 1.9e9}
         if name == "region":
             self.regions += 1
             return REGION  # the page Data: tests/app/test_data.py
+        if name == "samples":
+            return []
         assert name == "plan"
         self.questions.append(json.loads(json.dumps(arguments)))  # as it goes through the socket
         self.kind = worker.kind
@@ -199,11 +204,22 @@ def test_compress_draws_what_can_be_reached_and_sliders_for_it(home, planner):
 
 def test_compress_measures_the_time_on_request(home, planner):
     at = open_page("compress")
-    next(button for button in at.button if button.label == "Measure the time here").click().run()
+    next(button for button in at.button if button.label == "Time one input").click().run()
     assert "14.1 ms, dense 15.2 ms: 0.93 ± 0.01 times as long" in words(at)
-    assert not [button for button in at.button if button.label == "Measure the time here"]
+    assert not [button for button in at.button if button.label == "Time one input"]
     at.text_input(key="compression.madds").set_value("50%").run()
     assert "14.1 ms" not in words(at)  # another plan takes another time
+
+
+def test_compress_estimates_the_training_on_request(home, planner):
+    at = open_page("compress")
+    next(button for button in at.button if button.label == "Estimate the training").click().run()
+    assert "about 48 min here (45 min to 55 min, from 12 steps) · asks for 1.9 GB" in words(at)
+    assert planner.costs == [{"compression": {"madds": "60%", "routing": "learner"}}]
+    at.text_input(key="label").set_value("a name").run()
+    assert "about 48 min" in words(at)  # a label changes nothing
+    at.number_input(key="training.epochs").set_value(3).run()
+    assert "about 48 min" not in words(at)
 
 
 def test_compress_sets_a_layer_and_takes_it_back(home, planner):
@@ -548,7 +564,7 @@ def test_shown_errors_hides_the_traceback_of_a_broken_page(store, monkeypatch):
 
 def test_imports_refused_unless_the_app_was_started_for_it(store, planner, monkeypatch):
     monkeypatch.setattr("nes_lab.runs.launcher.launch", lambda store, run_id: None)
-    listed = {name: BackboneFacts(name, "own", (3, 8, 8)) for name in ("resnet18", "my_nets:make")}
+    listed = {name: BackboneFacts(name, "own", (3, 8, 8)) for name in ("small_mobilenetv2", "resnet18", "my_nets:make")}
     monkeypatch.setattr(
         "app.components.backbone_picker.backbone_list", lambda: listed
     )  # AppTest cannot type a new choice

@@ -1,0 +1,34 @@
+"""Messages of errors are shown in the words of the app: no command, and no name of a configuration file."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.labels import CHOICES, choice_of, choice_words, in_words
+from nes_lab.config import knobs
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("there is no run 'a' in /x. nes-lab runs lists them.", "The page Runs lists them."),
+        ("set data.download to true to fetch it", "switch on Download to fetch it"),
+        ("run a is running in process 7; nes-lab cancel a stops it", "the button Cancel on its page stops it"),
+        ("nothing to resume. nes-lab resume a --epochs N trains it further", "Train further on its page"),
+        (
+            "madds=874.8 k cannot be met with round_to=8, scope='joint'",
+            "Round channels to: 8, What has its own starts: each patch",
+        ),
+        ("config: training.lr=-1: give a positive number", "Learning rate: -1"),
+    ],
+)
+def test_commands_and_names_of_files_become_those_of_the_app(message, shown):
+    assert shown in in_words(message) and "nes-lab" not in in_words(message)
+
+
+def test_every_named_choice_is_one_and_has_a_name_of_its_own():
+    for path, named in CHOICES.items():
+        (knob,) = (knob for knob in knobs() if knob.path == path)
+        names = [choice_words(path, value) for value in knob.choices]
+        assert set(named) <= set(knob.choices) and len(set(names)) == len(names)
+        assert [choice_of(path, name) for name in names] == list(knob.choices)
