@@ -107,7 +107,8 @@ def _sizes(data: Data) -> str:
         "Only the sizes of the epitomes differ: by one ratio, or by the strategy `sensitivity` with different measurements. "
         "The importance of a layer is that of `nes_lab.attribution.layer_importance`.\n\n"
         + "\n".join(lines)
-        + f"\n\n{verdict} Top-1 in percent, one seed. `--sizes` makes these numbers: {f['device']}, {f['threads']} thread(s), torch "
+        + f"\n\n{verdict} Top-1 in percent, one seed: differences of a few tenths are noise. "
+        f"`--sizes` makes these numbers: {f['device']}, {f['threads']} thread(s), torch "
         f"{f['torch']}, commit {', '.join(dict.fromkeys(r['commit'] for r in rows))}, {f['date']}."
     )
 
