@@ -16,7 +16,7 @@ from nes_lab.text import shorten_name
 
 __all__ = ["fit_residuals"]
 
-_PANELS = (("residual", "of the weight (%)"), ("error", "of the output (%)"))
+_PANELS = (("residual", "weight (%)"), ("error", "output (%)"))
 _POINTS = (
     (
         "before",
@@ -74,7 +74,7 @@ def fit_residuals(report: FitReport | Rows) -> go.Figure:
     )
     for column, (key, title) in enumerate(panels, start=1):
         _add_panel(figure, rows, key, column)
-        figure.update_xaxes(title_text=f"relative residual {title}", rangemode="tozero", nticks=6, row=1, col=column)
+        figure.update_xaxes(title_text=title, rangemode="tozero", nticks=6, row=1, col=column)
     legend_below(figure, 126 + 18 * max(len(rows), 4), entries=2)
     figure.update_yaxes(
         range=[len(rows) - 0.4, -0.6],

@@ -34,4 +34,4 @@ def test_notebook_05_draws_the_fit_and_the_trainings(story):
     titles = [spec["layout"]["title"]["text"] for spec in figures(story)]
     assert titles[:2] == ["Relative residual of each layer", "Curves of 2 runs"] and len(titles) == 3
     residuals = figures(story)[0]
-    assert residuals["layout"]["xaxis2"]["title"]["text"].endswith("of the output (%)")
+    assert residuals["layout"]["xaxis2"]["title"]["text"].endswith("output (%)")
