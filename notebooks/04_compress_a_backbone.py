@@ -13,8 +13,6 @@
 # ---
 
 # %% [markdown]
-# # 01 · An epitome by hand
-# %% [markdown]
 # # 04 · Compress a backbone to a budget
 #
 # How do you get a given network below a given number of multiply-adds? We take MobileNetV2, which needs about 301

@@ -13,8 +13,6 @@
 # ---
 
 # %% [markdown]
-# # 01 · An epitome by hand
-# %% [markdown]
 # # 05 · Fit a pretrained network
 #
 # If a network is already trained, its weights should not be thrown away. **Fitting** computes the epitomes, and if
@@ -138,8 +136,8 @@ figures.fit_residuals(fit_report)
 #
 # ## 4. Smaller budgets
 #
-# **Prediction.** Accuracy straight after the fit falls with the budget, faster and faster: still close to dense at 90
-# %, and below 90 % at half of the params.
+# **Prediction.** Accuracy straight after the fit falls with the budget, faster and faster: still close to dense at 90 %, and
+# below 90 % at half of the params.
 
 # %%
 points = [{"name": "dense", "madds": plan.dense.madds, "top1": accuracy["dense"]}]
