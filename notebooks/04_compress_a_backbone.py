@@ -83,8 +83,8 @@ assert predicted_ratios["smallest"] <= ratios[0] and ratios[-1] <= predicted_rat
 figures.layer_bars(plan)
 
 # %% [markdown]
-# Most params are in the last layers, most MAdds are spread over the first and middle ones: there, images are still
-# large. The classifier alone holds a third of all params, and almost no MAdds.
+# Most params are in the last, wide layers. The MAdds are spread over all stages: early layers are thin, but there the
+# images are still large. The classifier alone holds a third of all params, and almost no MAdds.
 #
 # `explain()` says why each layer has its size or stays dense, and what each way to compute it (its **execution
 # plan**) would cost. The star marks the cheapest one, which will run.

@@ -203,8 +203,8 @@ figures.accuracy_vs_madds(points)
 # * A small residual is not the aim. What counts is what a layer puts out for real inputs, and norms that know it.
 # * Straight after a fit, a network is usable at generous budgets only. `report.needs_training` says so, from the
 #   calibration images.
-# * The fit is a head start. On an equal number of steps it beats the same plan from scratch here; with many more
-#   steps, scratch catches up to some degree, which this notebook does not measure. `docs/fit.md` has a larger
-#   comparison (ResNet-56 on CIFAR-10), in which other methods are beside epitomes, and partly ahead of them.
+# * The fit is a head start: after an equal number of steps it beats the same plan from scratch. Whether training from
+#   scratch catches up with many more steps, this notebook does not measure. `docs/fit.md` has a larger comparison
+#   (ResNet-56 on CIFAR-10), with other methods beside epitomes, some of them ahead.
 #
 # Next: notebook 06 does the same in the layout of ImageNet.
