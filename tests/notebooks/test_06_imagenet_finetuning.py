@@ -40,7 +40,7 @@ def stand_in():
 
 @pytest.fixture(scope="module")
 def on_noise(tmp_path_factory):
-    """The branch for a real ImageNet: three classes of noise, a checkpoint with random weights, a few steps."""
+    """The branch for a real ImageNet: three classes of noise, random weights of a small network, six steps."""
     place = tmp_path_factory.mktemp("imagenet")
     random = np.random.default_rng(0)
     for split, count in (("train", 16), ("val", 4)):
@@ -49,11 +49,11 @@ def on_noise(tmp_path_factory):
             folder.mkdir(parents=True)
             for number in range(count):
                 Image.fromarray(random.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(folder / f"{number}.JPEG")
-    network = nes_lab.create_backbone("mobilenetv2_050", num_classes=3)
+    network = nes_lab.create_backbone("small_mobilenetv2", num_classes=3)
     save_file(network.state_dict(), place / "weights.safetensors")
     changes = {
-        "data": {"image_size": 32, "batch_size": 8, "workers": 0},
-        "backbone": {"name": "mobilenetv2_050"},
+        "data": {"image_size": 8, "batch_size": 8, "workers": 0},
+        "backbone": {"name": "small_mobilenetv2"},
         "compression": {"madds": "75%", "calibration": 32},
         "training": {"epochs": 1, "accumulate": 1, "threads": 1, "log_every_steps": 1},
     }
@@ -107,7 +107,7 @@ def test_stand_in_draws_measured_and_published_results_apart(stand_in):
 @pytest.mark.timeout(900)
 def test_branch_for_imagenet_runs_with_a_checkpoint_and_draws_published_results(on_noise):
     text = printed(on_noise)
-    assert "the real recipe" in text and "48 training and 12 validation images of shape (3, 32, 32)" in text
+    assert "the real recipe" in text and "48 training and 12 validation images of shape (3, 8, 8)" in text
     assert "not ImageNet-1k: 3 classes instead of 1,000" in json.dumps(on_noise)
     assert len(re.findall(r"predicted \d+ to \d+ %, measured [\d.]+ %: (?:NOT )?as predicted", text)) == 2
     assert not warnings_of(on_noise)
