@@ -68,6 +68,15 @@ def test_notebooks_and_their_python_files_hold_the_same_cells(source):
     assert notebook.metadata.jupytext.formats == "ipynb,py:percent"
 
 
+@pytest.mark.parametrize("source", SOURCES, **IDS)
+def test_notebooks_begin_with_their_own_title_and_have_no_other(source):
+    notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+    markdown = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    titles = re.findall(r"^# .*", markdown, re.MULTILINE)
+    assert titles == [notebook.cells[0].source.partition("\n")[0]]
+    assert titles[0].startswith(f"# {source.stem[:2]} · ")
+
+
 @pytest.mark.parametrize("source", [*SOURCES, FOLDER / "index.py"], **IDS)
 def test_notebooks_are_valid_and_without_output(source):
     notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
