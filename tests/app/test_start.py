@@ -55,6 +55,11 @@ def test_try_it_launches_the_smallest_run_and_opens_it(home, launched):
     assert launched and at.title[0].value == "first try, learner"
 
 
+def test_the_card_about_pretrained_weights_chooses_them_on_compress(home):
+    (link,) = (item.proto for item in open_page("start").get("page_link") if item.proto.label == "Fit")
+    assert "start-from=pretrained" in link.query_string and "mobilenetv2_100" in link.query_string
+
+
 def test_the_finished_demo_opens_beside_own_runs_and_can_be_hidden(store):
     write_run(store, label="mine", routing="tiled")
     at = press(open_page("start"), "Open the finished demo")
