@@ -59,7 +59,7 @@ def serve_lab(notebook, home):
 
 def open_notebook(page, address):
     """Open the notebook; returns when its kernel is idle."""
-    page.goto(address)
+    page.goto(address, timeout=180_000)  # a busy machine needs long to load JupyterLab
     page.wait_for_selector(".jp-Notebook .jp-CodeCell")
     page.wait_for_selector("text=/Python 3.*Idle/")  # the status bar
 
