@@ -24,7 +24,7 @@
 #   task.
 # * [03 · The same result at a tenth of the cost](03_same_result_at_a_tenth.ipynb): the ways to compute one layer, counted
 #   and timed, and when they save nothing.
-# * [04 · Compress a backbone](04_compress_a_backbone.ipynb): from a budget to a plan to a smaller network.
+# * [04 · Compress a backbone to a budget](04_compress_a_backbone.ipynb): from a budget to a plan to a smaller network.
 # * [05 · Fit a pretrained network](05_fit_a_pretrained_network.ipynb): epitomes fitted to weights that are already
 #   trained.
 # * [06 · ImageNet fine-tuning](06_imagenet_finetuning.ipynb): the full recipe on the real folder layout.
