@@ -26,6 +26,7 @@ def bars(page):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # a minute on an idle machine
 @pytest.mark.browser
 def test_notebook_by_hand_runs_in_jupyterlab(tmp_path):
     count = sum(cell["cell_type"] == "code" for cell in json.loads(NOTEBOOK.read_text())["cells"])
