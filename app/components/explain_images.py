@@ -15,7 +15,7 @@ from nes_lab.text import format_bytes, format_share
 
 __all__ = ["ask_images", "same_text"]
 
-WORST, CHOSEN, UPLOADED = "Worst disagreements", "Chosen examples", "My images"
+WORST, CHOSEN, UPLOADED = "Disagreements", "Chosen", "My images"
 MOST = 12
 
 Candidates = dict[str, Any]
@@ -34,7 +34,7 @@ def ask_images(known: Candidates | None, ask: Callable[[], Candidates | None]) -
         (WORST, CHOSEN, UPLOADED),
         default=WORST,
         required=True,
-        help="Validation examples of the run's data, or images of your own.",
+        help="The validation examples on which the two networks disagree most, chosen ones, or images of your own.",
         **in_address("images"),
     )
     if kind == UPLOADED:

@@ -75,7 +75,7 @@ def attributions(
     rows = agreement if isinstance(agreement, Sequence) else attribution_rows(agreement, inputs, labels=labels)
     _check_count(len(rows))
     short = [plain(shorten_middle(name, _NAME)) for name in names]
-    note = f"maps of {len(rows)} input{'s' * (len(rows) > 1)}, each scaled to its own largest values"
+    note = f"{len(rows)} input{'s' * (len(rows) > 1)}, each map on its own scale"
     height = _TOP + round(_CELL * (_HEAD + len(rows) * (1 + _BAND)))
     figure = new_figure(
         f"{title}: {note}. {' '.join(_sentence(row, names) for row in rows)}",

@@ -113,7 +113,7 @@ def test_explain_shows_a_kept_answer_for_the_choices_in_the_address(store, desk)
     keep_answer(
         open_run(small, root=store.root), "disagreements", CANDIDATES | {"asked": {"run": small, "reference": dense}}
     )
-    chosen = {"run": small, "against": dense, "method": "Occlusion", "images": "Chosen examples", "chosen": "100,7,999"}
+    chosen = {"run": small, "against": dense, "method": "Occlusion", "images": "Chosen", "chosen": "100,7,999"}
     at = open_page("explain", **chosen)
     assert at.multiselect[0].value == ["100", "7"] and desk.asked == []
     sheet, maps, _ = figures(at)
@@ -123,7 +123,7 @@ def test_explain_shows_a_kept_answer_for_the_choices_in_the_address(store, desk)
 def test_explain_asks_for_examples_before_they_can_be_chosen(store, desk):
     dense, other = (write_run(store, label="same", routing=None) for _ in range(2))
     small = write_run(store)
-    at = open_page("explain", images="Chosen examples", run=small, against=dense)
+    at = open_page("explain", images="Chosen", run=small, against=dense)
     explain = next(button for button in at.button if button.label == "Explain")
     assert explain.disabled and not figures(at)
     press(at, "Show examples")
