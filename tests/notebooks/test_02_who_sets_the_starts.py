@@ -10,7 +10,10 @@ from docs.site.executed import executed
 from tests.notebooks.places import FOLDER
 from tests.notebooks.test_notebooks import figures, printed
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+]  # it trains for half a minute alone, minutes on a busy machine
 
 
 @pytest.fixture(scope="module")
