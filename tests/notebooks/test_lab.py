@@ -86,10 +86,11 @@ def check_explorer(page):
     first, words = epitome.get_attribute("aria-label"), cell.locator("[data-part=words]").inner_text()
     box = weight.bounding_box()
     weight.hover(position={"x": box["width"] - 5, "y": box["height"] - 5})
-    assert weight.get_attribute("aria-label") != first and "Patch 1, 1 is chosen" in weight.get_attribute("aria-label")
+    cell.locator("canvas[aria-label*='Patch 1, 1 is chosen']").wait_for()
+    assert epitome.get_attribute("aria-label") != first, "the window in the epitome follows"
     assert cell.locator("[data-part=words]").inner_text() != words, "the words follow"
     weight.click(position={"x": 5, "y": 5})
-    assert cell.locator("[data-part=release]").is_visible(), "a click keeps the patch"
+    cell.locator("[data-part=release]").wait_for()  # a click keeps the patch
 
 
 def check_budgets(page):
