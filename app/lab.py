@@ -31,7 +31,7 @@ STYLE = """<style>
 .st-key-launch-card { position: sticky; top: 3.6rem; background: var(--st-background-color, inherit); }
 .st-key-sidebar-run a *, .st-key-sidebar-queue a * { white-space: normal; overflow: visible; overflow-wrap: anywhere; }
 @media (min-width: 641px) { .st-key-launch-card { max-height: calc(100vh - 4.5rem); overflow-y: auto; } }
-.stColumn:has(.st-key-launch-card) > div { height: 100%; }
+.stColumn:has(.st-key-launch-card) > div, div:has(> .st-key-launch-card) { height: 100%; }
 @media (max-width: 640px) {
   .stColumn:has(.st-key-sweep-form) { order: 2; }
   .stColumn:has(.st-key-trade-figure), .stColumn:has(.st-key-trade-figure) > div,

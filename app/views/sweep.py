@@ -61,7 +61,7 @@ def show_buttons(view: SweepView) -> None:
 def show_sweep(view: SweepView) -> None:
     """Show a sweep: its progress, its front, and its trials."""
     st.progress(view.progress, text=f"{view.state}: {view.text}")
-    front, beside = st.columns([1.6, 1], gap="medium")
+    front, beside = st.columns([1.3, 1], gap="medium")
     with front:
         if view.finished:
             show_front(view)

@@ -142,9 +142,10 @@ def test_small_texts_are_for_people(store):
 @pytest.mark.slow
 def test_launch_stays_in_view(tmp_path):
     with serve(tmp_path, tmp_path / "server.log") as url, browse(width=1440, height=800) as (page, faults):
-        page.goto(f"{url}/compress?backbone.name=resnet50")
+        page.goto(f"{url}/compress")
         settle(page)
-        page.get_by_text("Layers replaced").wait_for()
+        page.get_by_label("Label (free text)", exact=True).wait_for()  # the form is longer than the window
+        page.get_by_role("button", name="Launch").wait_for()
         page.locator('[data-testid="stMain"]').evaluate("node => node.scrollTo(0, node.scrollHeight)")
         page.wait_for_timeout(500)
         box = page.get_by_role("button", name="Launch").bounding_box()
