@@ -71,7 +71,9 @@ def test_notebook_by_hand_runs_in_jupyterlab(tmp_path):
         assert not faults
 
 
-EXPLORER = "import nes_lab\nnes_lab.widgets.EpitomeExplorer(nes_lab.EpitomeLinear(16, 32, epitome_shape=(16, 8), routing='stride'))"
+EXPLORER = """import nes_lab
+layer = nes_lab.EpitomeLinear(16, 32, epitome_shape=(16, 8), patch_channels=(8, 4), routing="stride")
+nes_lab.widgets.EpitomeExplorer(layer)"""
 BUDGETS = """import torch
 network = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 64))
 nes_lab.widgets.BudgetExplorer(network, torch.zeros(1, 64))"""
@@ -86,7 +88,7 @@ def check_explorer(page):
     first, words = epitome.get_attribute("aria-label"), cell.locator("[data-part=words]").inner_text()
     box = weight.bounding_box()
     weight.hover(position={"x": box["width"] - 5, "y": box["height"] - 5})
-    cell.locator("canvas[aria-label*='Patch 1, 1 is chosen']").wait_for()
+    cell.locator("canvas[aria-label*='Patch 3, 3 is chosen']").wait_for()
     assert epitome.get_attribute("aria-label") != first, "the window in the epitome follows"
     assert cell.locator("[data-part=words]").inner_text() != words, "the words follow"
     weight.click(position={"x": 5, "y": 5})
