@@ -56,6 +56,7 @@ def field_input(path: str, **options: Any) -> Any:
     if str in kinds or not kinds & {int, float}:
         return st.text_input(label, value="" if value is None else str(value), **common)
     number = float if float in kinds else int
+    _explain_unreadable(path, number)
     common.setdefault("placeholder", "automatic")
     return st.number_input(
         label,
@@ -75,6 +76,26 @@ def _choose(knob: Knob, index: int, common: dict[str, Any]) -> Any:
     return st.selectbox(
         label_of(path), knob.choices, index=index, format_func=lambda value: choice_words(path, value), **common
     )
+
+
+def _explain_unreadable(path: str, number: type) -> None:
+    """Show an error if the page's address had a text for a field of numbers that is not a number. Streamlit drops such a text.
+
+    Args:
+        path: Dotted path of the field.
+        number: Type of the field, ``int`` or ``float``.
+    """
+    given, kept = st.query_params.get(path), f"unreadable-{path}"
+    try:
+        number(given or 0)
+    except ValueError:
+        st.session_state[kept] = given
+    if given is None and st.session_state.get(path) is not None:  # the user has entered a number
+        st.session_state.pop(kept, None)
+    if kept in st.session_state:
+        show_error(
+            f"The address has {st.session_state[kept]!r} for {label_of(path)}, which is not a number. The field keeps its default."
+        )
 
 
 def use_names_in_address() -> None:

@@ -7,6 +7,7 @@ import yaml
 
 from app.cached import is_bundled, run_of
 from app.components.errors import plain_text, show_error
+from app.components.state_colors import STATE_COLORS
 from app.inputs import form_address, imports_refused
 from nes_lab.errors import NesLabError
 from nes_lab.experiment.run import Run
@@ -19,13 +20,11 @@ from nes_lab.runs.store import RunStore
 
 __all__ = ["buttons", "run_header"]
 
-COLORS = {"waiting": "gray", "working": "blue", "warning": "orange", "good": "green", "bad": "red"}
-
 
 def run_header(info: RunInfo) -> None:
     """Draw the title, the state and the description of a run."""
     st.title(plain_text(info.label or info.id))
-    tone = COLORS[STATES[info.state].tone]
+    tone = STATE_COLORS[STATES[info.state].tone]
     st.markdown(f":{tone}-badge[{info.state}] {plain_text(run_description(info))}")
 
 

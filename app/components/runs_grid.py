@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from app.cached import details_of, is_bundled, root_of
+from app.components.state_colors import STATE_COLORS
 from app.components.tables import grid_column
 from nes_lab.errors import NesLabError
 from nes_lab.records.columns import Column
@@ -19,7 +20,6 @@ from nes_lab.runs.store import RunStore
 
 __all__ = ["PROBLEM", "pick", "picked", "run_grid"]
 
-COLORS = {"waiting": "gray", "working": "blue", "warning": "orange", "good": "green", "bad": "red"}
 PICKED, DRAWN, PROBLEM = "picked", "runs-drawn", "runs-problem"
 EDITABLE = ("label", "tags", "note")
 WIDTHS = {"progress": 90, "curve": 100, "place": 70, "time_left": 90, "top1": 80, "disk": 80, "duration": 90}
@@ -102,7 +102,7 @@ def grid_columns(shown: Sequence[Column], tags: Sequence[str], editable: bool = 
         if name in config:
             config[name]["width"] = width
     kind, edit = st.column_config, "Double-click to change it." if editable else None
-    states = {"options": list(STATES), "color": [COLORS[state.tone] for state in STATES.values()], "width": 90}
+    states = {"options": list(STATES), "color": [STATE_COLORS[state.tone] for state in STATES.values()], "width": 90}
     return config | {
         PICKED: kind.CheckboxColumn("", help="Select runs to compare or change them.", pinned=True, width=36),
         "label": kind.TextColumn("Label", help=edit, pinned=True, max_chars=LABEL_LENGTH, width=250),

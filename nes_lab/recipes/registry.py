@@ -82,7 +82,7 @@ def recipe_names() -> tuple[str, ...]:
 
     Examples:
         >>> recipe_names()
-        ('audio', 'cifar10', 'imagenet_efficientnet_b0', 'imagenet_finetune', 'imagenet_mobilenetv2')
+        ('audio', 'cifar10', 'digits', 'imagenet_efficientnet_b0', 'imagenet_finetune', 'imagenet_mobilenetv2')
     """
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 

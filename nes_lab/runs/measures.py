@@ -55,7 +55,7 @@ class Measure:
 
         Examples:
             >>> COSTS["madds"].number(18.4e6), RESULTS["top1"].number(88.93, 0.31), COSTS["stored_bytes"].number(140_000)
-            ('18.4 M', '88.9 ± 0.3', '140 kB')
+            ('18.4 M', '88.9 ± 0.3', '140.0 kB')
         """
         return self.text(value, spread).removesuffix(f" {self.name}").removesuffix(" %")
 

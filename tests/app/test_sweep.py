@@ -47,7 +47,7 @@ def test_the_form_counts_trials_and_launches_one_process(store, monkeypatch):
     ("address", "message"),
     [
         ({"sweep-name": "No Name"}, "name="),
-        ({"madds": "half"}, "madds"),
+        ({"madds": "half"}, "MAdds budget: 'half' cannot be read"),
         ({"lr": "fast"}, "learning rates 'fast' cannot be read"),
         ({"base": "My own settings", "yaml": "a: ["}, "cannot be read as YAML"),
         ({"base": "My own settings", "yaml": "- 1"}, "give sections"),

@@ -40,7 +40,7 @@ from tests.cli.samples import TINY_PLAN
         (["train", "--detached", "x.yaml"], "Did you mean '--detach'"),
         (["runs", "--jsn"], "--json"),
         (["plan"], "BACKBONE"),
-        (["train"], "CONFIG"),
+        (["train"], "nothing to train"),
     ],
 )
 def test_main_exits_with_2_and_one_message_for_a_mistake(words, message, capsys):

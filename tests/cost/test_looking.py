@@ -76,6 +76,7 @@ LOOKS: dict[str, list[Look]] = {
 
 CHANGES = {
     "fine_tune": "it trains the network in place",
+    "open_data": "it reads only the name of the network's backbone: tests/experiment/test_open_data.py",
     "train": "it trains a copy: see below",
     "tune": "it sets the execution of each epitome layer, and nothing else: see below",
 }
@@ -92,6 +93,7 @@ NO_NETWORK = {
         "measure_peak_memory",
     ),
     *("open_run", "run_sweep"),
+    *("best_setting", "compare_settings", "sweep_importances", "write_image_folder"),
 }
 """Functions that take no network."""
 

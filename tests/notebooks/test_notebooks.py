@@ -56,7 +56,7 @@ def test_the_landing_notebook_lists_every_notebook():
     text = (FOLDER / "index.py").read_text()
     listed = {name: " ".join(title.split()) for title, name in re.findall(r"\[(\d\d · [^]]+)\]\((\w+)\.ipynb\)", text)}
     assert list(listed) == sorted(listed)
-    assert {path.stem for path in SOURCES} <= set(listed), "list it in notebooks/index.py, then pair the files again"
+    assert {path.stem for path in SOURCES} == set(listed), "list it in notebooks/index.py, then pair the files again"
     for path in SOURCES:
         assert f"# # {listed[path.stem]}" in path.read_text().splitlines()
 

@@ -17,11 +17,11 @@ def test_states_are_resumable_only_when_no_process_works_and_then_say_what_to_do
 
 
 def test_tones_have_a_color_in_the_terminal_and_in_the_app() -> None:
-    tree = ast.parse(Path("app/views/run.py").read_text(encoding="utf-8"))
+    tree = ast.parse(Path("app/components/state_colors.py").read_text(encoding="utf-8"))
     (colors,) = (
         node.value
         for node in tree.body
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "COLORS"
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "STATE_COLORS"
     )
     assert set(get_args(Tone)) == set(TONES) == set(ast.literal_eval(colors))
 

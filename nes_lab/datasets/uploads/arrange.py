@@ -43,7 +43,7 @@ def arrange(
         >>> images = [(("pets", "cat", f"{i}.jpg"), i) for i in range(5)] + [(("pets", "dog", f"{i}.jpg"), i) for i in range(5)]
         >>> arranged, notes = arrange(images)
         >>> [parts for parts, _ in arranged if parts[0] == "val"]
-        [('val', 'cat', '4.jpg'), ('val', 'dog', '2.jpg')]
+        [('val', 'cat', '3.jpg'), ('val', 'dog', '3.jpg')]
     """
     entries = _without_wrapper(entries)
     if all(parts[0].lower() in _SPLITS for parts, _ in entries):
