@@ -1,6 +1,7 @@
 """Compare selected runs: their curves over each other, the settings in which they differ, and their results side by side."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -30,7 +31,7 @@ def compare(runs: Sequence[RunInfo]) -> None:
     runs = runs[:MOST_COMPARED]
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        across = st.segmented_control(
+        across: Any = st.segmented_control(
             "Across", ACROSS, default="step", required=True, label_visibility="collapsed", **in_address("across")
         )
         plot(compare_runs([run_of(info.id) for info in runs], across or "step"), key="compare")

@@ -104,7 +104,7 @@ def ask_base() -> str | Mapping[str, Any] | None:
         show_error(f"Settings cannot be read as YAML: {error}")
         return None
     if not isinstance(tree, dict):
-        show_error(f"Settings are {text[:60]!r}; give sections such as training: or compression:")
+        show_error(f"Settings are {(text or '')[:60]!r}; give sections such as training: or compression:")
         return None
     return tree
 

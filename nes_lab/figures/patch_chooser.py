@@ -64,7 +64,8 @@ def patch_chooser(layer: Layer) -> go.Figure:
         x, y = first["x"][col - 1], first["y"][col - 1]
         style = {"mode": "lines", "fill": "toself", "fillcolor": _PALE, "line": {"color": _MARK, "width": 3}}
         figure.add_scatter(x=x, y=y, hoverinfo="skip", row=1, col=col, **style)
-    marks = [len(figure.data) - 2, len(figure.data) - 1]
+    count = len(list(figure.data))
+    marks = [count - 2, count - 1]
     figure.update_layout(sliders=[_slider(snapshot, offered, marks)])
     _set_axes(figure, snapshot)
     return figure

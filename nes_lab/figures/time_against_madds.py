@@ -75,7 +75,7 @@ def time_against_madds(
     most = max(1.1, *(1.05 * max(trace.x) for trace in figure.data[: len(costs)]))
     figure.update_xaxes(title_text="MAdds (share of dense)", tickformat=".0%", range=[0, most])
     figure.update_yaxes(title_text="time (share of dense)", tickformat=".0%", range=[0, top])
-    legend_below(figure, 430, len(figure.data))
+    legend_below(figure, 430, len(list(figure.data)))
     return figure
 
 

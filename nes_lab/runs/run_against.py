@@ -75,7 +75,11 @@ def _accuracy(this: RunInfo, other: RunInfo, curves: tuple[KeptCurve, KeptCurve]
     if any(curve.metric != "top1" for curve in curves):
         return []
     by_epoch = [
-        {round(point.epoch, 3): point.value for point in curve.points("val") if None not in (point.epoch, point.value)}
+        {
+            round(point.epoch, 3): point.value
+            for point in curve.points("val")
+            if point.epoch is not None and point.value is not None
+        }
         for curve in curves
     ]
     common = by_epoch[0].keys() & by_epoch[1].keys()
