@@ -14,11 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nes_lab.config.sweep import load_sweep
 from nes_lab.errors import MissingPackageError, RunError
-from nes_lab.packages import PACKAGES
+from nes_lab.packages import PACKAGES, needed_for
 from nes_lab.records.options import ExecutorName
 from nes_lab.runs import spawn
 from nes_lab.runs.files import write_json
@@ -28,6 +26,9 @@ from nes_lab.runs.store import RunStore
 from nes_lab.sweeps.overview import FILE, LAUNCH, LOG, SweepView, read_sweep, sweep_folder
 from nes_lab.sweeps.space import has_grown
 from nes_lab.sweeps.sweep import Sweep
+
+with needed_for("a sweep"):
+    import yaml
 
 __all__ = ["check_sweep", "launch_sweep", "missing_package", "resume_sweep", "stop_sweep"]
 

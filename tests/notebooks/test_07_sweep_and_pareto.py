@@ -36,6 +36,6 @@ def test_notebook_07_compares_its_predictions_and_runs_nothing_twice(story):
 
 def test_notebook_07_draws_measured_and_published_numbers_apart(story):
     measured, published = figures(story)
-    assert measured["layout"]["title"]["text"] == "Top-1 accuracy against multiply-adds"
+    assert measured["layout"]["title"]["text"] == "Top-1 against MAdds"
     assert {"tiled", "free"} <= {trace.get("name") for trace in measured["data"]}
     assert published["layout"]["title"]["text"] == "As published, ImageNet"
