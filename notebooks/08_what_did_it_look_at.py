@@ -184,7 +184,7 @@ assert max(kept.values()) < accuracy["dense"]
 
 # %% [markdown]
 # Both plans keep the stored numbers at half, and both fits lose most of the accuracy before any training, so this small
-# example decides nothing about the two plans. [The page about fits](../docs/fit.md) has the same comparison for a ResNet-56:
+# example decides nothing about the two plans. The guide on fitting (docs/fit.md) has the same comparison for a ResNet-56:
 # there the weighed plan keeps about as much as one ratio for all layers, within noise.
 #
 # ## What to take along

@@ -400,6 +400,7 @@ def test_forms_and_the_current_run_survive_a_change_of_page(app):
         budget = page.get_by_role("textbox", name="MAdds budget")
         budget.fill("45%")
         budget.press("Enter")
+        page.get_by_text(re.compile(r"^Training: ")).click()
         page.get_by_label("Seed", exact=True).fill("7")
         page.get_by_label("Seed", exact=True).press("Enter")
         page.wait_for_url("**seed=7*")

@@ -49,15 +49,21 @@ def test_notebook_by_hand_runs_in_jupyterlab(tmp_path):
         page.wait_for_function(
             "([readout, text]) => document.querySelector(readout).textContent === text", arg=[READOUT, "3.30"]
         )
-        page.wait_for_timeout(1500)  # the kernel reads the patch, the plot is painted again
-        inside = bars(page)
+        for _ in range(40):  # the kernel reads the patch, the plot is painted again
+            page.wait_for_timeout(500)
+            inside = bars(page)
+            if inside != before:
+                break
         cells, values, slopes = slice(0, 8), slice(8, 11), slice(11, 14)
         assert inside[cells] == before[cells]
         assert inside[values] != before[values], "the filter follows the start"
         assert inside[slopes] == before[slopes], "its gradient is constant inside a cell"
         for _ in range(14):
             slider.press("ArrowRight")
-        page.wait_for_timeout(1500)
+        for _ in range(40):
+            page.wait_for_timeout(500)
+            if page.locator(READOUT).inner_text() == "4.00" and bars(page)[slopes] != before[slopes]:
+                break
         assert page.locator(READOUT).inner_text() == "4.00"
         assert bars(page)[slopes] != before[slopes], "another cell has another gradient"
         check_explorer(page)

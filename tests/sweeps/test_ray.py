@@ -175,7 +175,7 @@ def test_who_was_hit_repeats_at_most_one_interval_and_ends_bit_for_bit_alike(cal
     (here, found), (there, _, trouble) = calm, rough
     run_id = trouble.hit[what]
     info = there.get(run_id)
-    twin = next(trial.run for trial in found.trials if trial.label == info.label)
+    twin = next(trial.run for trial in found.trials if here.get(trial.run).label == info.label)
     assert info.attempt == 2
     assert rows(there, run_id) == rows(here, twin)
     ends = [store.latest_checkpoint(name).weights.read_bytes() for store, name in ((there, run_id), (here, twin))]
