@@ -65,6 +65,7 @@ def _write_notebooks(folder: Path, run: bool) -> None:
     folder.mkdir(parents=True)
     for path in NOTEBOOKS:
         notebook = executed(path) if run else nbformat.read(path, as_version=4)
+        notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}  # cells may have ! and %
         nbformat.write(figures_as_html(notebook), folder / path.name)
     names = [path.stem for path in NOTEBOOKS]
     lines = ["# Notebooks", "", _ABOUT_NOTEBOOKS, "", "```{toctree}", ":maxdepth: 1", "", *names, "```", ""]
