@@ -91,7 +91,7 @@ assert accuracy["starts searched"] < predicted_after_search
 # Some unlabeled images help in two ways:
 #
 # * `calibration=` measures the inputs of each layer, and fits the layer's *outputs* instead of its weight.
-# * `norms=` measures the statistics of all batch norms anew at the end.
+# * `norms=` measures the statistics of all batch norms again at the end.
 #
 # **Prediction.** Calibration raises the residual of the weights, since they are no longer the aim, but raises the
 # accuracy. New norms raise it further. Calibration matters more.
@@ -103,15 +103,15 @@ calibrated, calibrated_report = nes_lab.fit(dense, plan, search_starts=True, cal
 normed, normed_report = nes_lab.fit(dense, plan, search_starts=True, norms=images)
 fitted, fit_report = nes_lab.fit(dense, plan, search_starts=True, calibration=images, norms=images)
 accuracy["calibrated"] = nes_lab.evaluate(calibrated, data)["top1"]
-accuracy["norms anew"] = nes_lab.evaluate(normed, data)["top1"]
-accuracy["calibrated, norms anew"] = nes_lab.evaluate(fitted, data)["top1"]
+accuracy["norms measured again"] = nes_lab.evaluate(normed, data)["top1"]
+accuracy["calibrated, norms measured again"] = nes_lab.evaluate(fitted, data)["top1"]
 
 print(f"residual: {searched_report.residual:.3f} before, {calibrated_report.residual:.3f} calibrated")
 print({name: round(top1, 1) for name, top1 in accuracy.items()})
 assert calibrated_report.residual > searched_report.residual
 assert accuracy["calibrated"] > accuracy["starts searched"]
-assert accuracy["calibrated, norms anew"] > accuracy["calibrated"]
-as_predicted = accuracy["calibrated"] > accuracy["norms anew"]
+assert accuracy["calibrated, norms measured again"] > accuracy["calibrated"]
+as_predicted = accuracy["calibrated"] > accuracy["norms measured again"]
 print("as predicted" if as_predicted else "NOT as predicted: new norms matter more than calibration")
 assert not as_predicted
 

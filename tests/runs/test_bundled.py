@@ -25,7 +25,7 @@ def test_the_bundle_is_small_and_says_nothing_of_its_machine():
     assert 1_000_000 < sum(path.stat().st_size for path in bundled) < 3_000_000
     for path in bundled:
         if path.suffix in (".json", ".jsonl", ".txt"):
-            assert not any(word in path.read_text() for word in ('"cwd"', '"host"', '"pid"', "/home/", "/work/"))
+            assert not any(word in path.read_text() for word in ('"cwd"', '"host"', '"pid"', '"/'))  # no absolute path
 
 
 def test_the_bundle_has_dense_and_compressed_runs_of_two_seeds():
