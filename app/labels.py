@@ -16,6 +16,7 @@ LABELS = {
     "data.batch_size": "Batch size",
     "data.workers": "Processes that load data",
     "data.limit": "Use at most (images)",
+    "data.holdout": "Hold out for validation (images)",
     "data.augment": "Augmentation",
     "data.color_jitter": "Random colors (strength)",
     "data.erase": "Random erasing (probability)",

@@ -1,8 +1,8 @@
-"""Define ResNet-20, -32, -44 and -56 for 32-pixel images, following the ResNet paper (He et al., 2016)."""
+"""Define ResNet-14, -20, -32, -44 and -56 for 32-pixel images, following the ResNet paper (He et al., 2016)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch.nn.functional as F
@@ -52,10 +52,11 @@ class CifarResNet(nn.Module):
     Its state dict has the same names as published weights: ``conv1``, ``bn1``, ``layer1.0.conv1`` ... ``linear``.
 
     Args:
-        blocks: Residual blocks per stage: 3, 5, 7, 9 for ResNet-20, -32, -44, -56.
+        blocks: Residual blocks per stage: 2, 3, 5, 7, 9 for ResNet-14, -20, -32, -44, -56.
         num_classes: Number of outputs.
         in_channels: Channels of the image.
         width: Multiplies the number of channels of every layer; the result is rounded to an integer.
+        widths: Channels of the three stages, such as ``(11, 22, 45)``; None: ``(16, 32, 64)`` times ``width``.
 
     Shape:
         - input ``(N, in_channels, H, W)``, output ``(N, num_classes)``
@@ -68,11 +69,16 @@ class CifarResNet(nn.Module):
     Source: He et al., *Deep Residual Learning for Image Recognition*, CVPR 2016, section 4.2.
     """
 
-    def __init__(self, blocks: int, num_classes: int, in_channels: int = 3, width: float = 1.0) -> None:
+    def __init__(
+        self,
+        blocks: int,
+        num_classes: int,
+        in_channels: int = 3,
+        width: float = 1.0,
+        widths: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
-        if not 0 < width <= 16:
-            raise OptionError(f"width={width!r}; the width multiplier must be above 0 and at most 16")
-        widths = [max(1, round(c * width)) for c in _WIDTHS]
+        widths = _stage_widths(width, widths)
         self.conv1 = nn.Conv2d(in_channels, widths[0], 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.layer1 = _stage(widths[0], widths[0], blocks, 1)
@@ -90,6 +96,18 @@ class CifarResNet(nn.Module):
         return self.linear(self.layer3(self.layer2(self.layer1(x))).mean((2, 3)))
 
 
+def _stage_widths(width: float, widths: Sequence[int] | None) -> list[int]:
+    if not 0 < width <= 16:
+        raise OptionError(f"width={width!r}; the width multiplier must be above 0 and at most 16")
+    if widths is None:
+        return [max(1, round(c * width)) for c in _WIDTHS]
+    if width != 1.0:
+        raise OptionError(f"width={width!r} and widths={widths!r} both say how wide the network is; give one of them")
+    if len(widths) != len(_WIDTHS) or not all(isinstance(c, int) and 1 <= c <= 1024 for c in widths):
+        raise OptionError(f"widths={widths!r} should be three whole numbers from 1 to 1024, such as (16, 32, 64)")
+    return list(widths)
+
+
 def _stage(c_in: int, c_out: int, blocks: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
         *(CifarBlock(c_in if i == 0 else c_out, c_out, stride if i == 0 else 1) for i in range(blocks))
@@ -97,6 +115,6 @@ def _stage(c_in: int, c_out: int, blocks: int, stride: int) -> nn.Sequential:
 
 
 CIFAR_RESNETS: dict[str, Callable[..., nn.Module]] = {
-    f"cifar_resnet{6 * blocks + 2}": partial(CifarResNet, blocks) for blocks in (3, 5, 7, 9)
+    f"cifar_resnet{6 * blocks + 2}": partial(CifarResNet, blocks) for blocks in (2, 3, 5, 7, 9)
 }
-"""Constructors of the CIFAR ResNets, by name, from ``cifar_resnet20`` to ``cifar_resnet56``."""
+"""Constructors of the CIFAR ResNets, by name, from ``cifar_resnet14`` to ``cifar_resnet56``."""

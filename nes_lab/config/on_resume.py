@@ -48,7 +48,8 @@ MAY_MOVE = {
 
 DECIDE = {
     "": "schema_version seed start",
-    "data": "name image_size batch_size limit augment color_jitter erase crop_scale interpolation normalize preprocess samples val_fold",
+    "data": "name image_size batch_size limit holdout augment color_jitter erase crop_scale interpolation normalize "
+    "preprocess samples val_fold",
     "backbone": "name width pretrained new_head options",
     "compression": "params madds latency_ms preset strategy routing scope boundary patch_channels round_to wiring min_channels "
     "include exclude overrides reach squash momentum learner initial_weights search_starts calibration snap",

@@ -91,6 +91,13 @@ class DataConfig(Section):
     limit: int | None = Field(
         default=None, ge=1, le=10**9, description="Use at most this many training images; empty uses all."
     )
+    holdout: int | None = Field(
+        default=None,
+        ge=1,
+        le=10**9,
+        description="Hold out this many training images and validate on them instead of the validation split, to make choices "
+        "without looking at it; empty holds out none.",
+    )
     augment: Annotated[str, Field(min_length=1, max_length=200)] = Field(
         default="standard",
         description="Augmentation: standard (crop and mirror, or shift), none, or a policy of timm such as rand-m9-mstd0.5-inc1.",

@@ -22,6 +22,7 @@ from nes_lab.datasets.sampling import (
     batch_indices,
     check_shard,
     epoch_order,
+    hold_out,
     keyed_generator,
     limit_examples,
     share_of,
@@ -165,6 +166,7 @@ def load_audio_folder(
     val_fold: int = 5,
     augment: str = "standard",
     limit: int | None = None,
+    holdout: int | None = None,
     class_order: ClassOrder | Path = "own",
     seed: int = 0,
 ) -> DatasetSpec:
@@ -180,6 +182,7 @@ def load_audio_folder(
         val_fold: Number of the fold used for validation; the other folds are used for training.
         augment: ``standard`` or ``none``.
         limit: Keep at most this many training clips, each class in proportion to its size; None keeps all.
+        holdout: Number of training clips that are held out and used for validation instead of the fold; None: the fold is used.
         class_order: Order of the classes: ``own`` (their numbers in the table), ``text``, ``natural``, or the path of a file with
             one class name per line.
         seed: Seed for choosing the clips that ``limit`` keeps.
@@ -194,6 +197,10 @@ def load_audio_folder(
     table = read_audio_table(required_root("audio_folder", root)).in_order(class_order)
     train, val = table.split(val_fold)
     labels = torch.tensor(table.labels(train))
+    rest, held, held_notes = hold_out(labels, holdout, len(table.classes), "training clips")
+    if held is not None:
+        val = [train[index] for index in held.tolist()]
+    train, labels = [train[index] for index in torch.arange(len(train))[rest].tolist()], labels[rest]
     kept, limit_notes = limit_examples(labels, limit, seed, len(table.classes), "training clips")
     labels = labels[kept]
     train = [train[index] for index in torch.arange(len(train))[kept].tolist()]
@@ -212,7 +219,7 @@ def load_audio_folder(
         val=ClipSplit(clips[len(train) :], torch.tensor(table.labels(val))),
         mean=(0.0,),
         std=(1.0,),
-        notes=notes + limit_notes,
+        notes=notes + held_notes + limit_notes,
         length=length,
     )
 

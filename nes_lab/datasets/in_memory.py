@@ -19,6 +19,7 @@ from nes_lab.datasets.sampling import (
     batch_indices,
     check_shard,
     epoch_order,
+    hold_out,
     keyed_generator,
     limit_examples,
     share_of,
@@ -178,6 +179,7 @@ def in_memory_spec(
     white: float = 255.0,
     image_size: int | None = None,
     limit: int | None = None,
+    holdout: int | None = None,
     seed: int = 0,
 ) -> DatasetSpec:
     """Make a data set from images in memory. Check, limit, resize and normalize the images.
@@ -192,6 +194,7 @@ def in_memory_spec(
         white: Pixel value that means white.
         image_size: Side of the images that the network gets, in pixels; None keeps their size.
         limit: Keep at most this many training images, each class in proportion to its size; None keeps all.
+        holdout: Number of training images that are held out and used for validation instead of ``val``; None: ``val`` is used.
         seed: Seed for choosing the images that ``limit`` keeps.
 
     Raises:
@@ -203,6 +206,10 @@ def in_memory_spec(
             problems.append(f"{len(wrong)} labels are not from 0 to {len(classes) - 1}: number {list_some(wrong)}")
         if problems:
             raise DataError(f"data.name={name!r}, {part}: {'; '.join(problems)}")
+    rest, held, held_notes = hold_out(train[1], holdout, len(classes))
+    if held is not None:
+        val = train[0][held], train[1][held]
+    train = train[0][rest], train[1][rest]
     kept, notes = limit_examples(train[1], limit, seed, len(classes))
     images, labels = train[0][kept], train[1][kept]
     given = images, val[0]
@@ -223,5 +230,5 @@ def in_memory_spec(
         mean=mean,
         std=std,
         preprocessing=knobs.applied(size, mean, std, cropped=False),
-        notes=notes,
+        notes=held_notes + notes,
     )

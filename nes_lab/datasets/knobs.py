@@ -145,12 +145,14 @@ class ImageOptions(TypedDict, total=False):
         image_size: Side of the images that the network gets, in pixels. None means 224 for images in files; images in
             memory keep their size.
         limit: Keep at most this many training images, each class in proportion to its size; None keeps all.
+        holdout: Number of training images that are held out and used for validation instead of the validation split; None: it is used.
         seed: Seed for choosing the images that ``limit`` keeps, and for random splits.
         knobs: Options for augmentation, interpolation and normalization.
     """
 
     image_size: int | None
     limit: int | None
+    holdout: int | None
     seed: int
     knobs: ImageKnobs
 

@@ -47,7 +47,13 @@ class Dataset:
 
 
 def _image_options(data: DataConfig, seed: int, backbone: Preprocessing | None) -> ImageOptions:
-    return {"image_size": data.image_size, "limit": data.limit, "seed": seed, "knobs": ImageKnobs.of(data, backbone)}
+    return {
+        "image_size": data.image_size,
+        "limit": data.limit,
+        "holdout": data.holdout,
+        "seed": seed,
+        "knobs": ImageKnobs.of(data, backbone),
+    }
 
 
 def _file_options(data: DataConfig, seed: int, backbone: Preprocessing | None) -> FileOptions:
@@ -101,6 +107,7 @@ DATASETS: dict[str, Dataset] = {
             val_fold=data.val_fold,
             augment=data.augment,
             limit=data.limit,
+            holdout=data.holdout,
             class_order=data.class_order,
             seed=seed,
         ),

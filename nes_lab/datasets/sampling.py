@@ -16,6 +16,7 @@ __all__ = [
     "batch_indices",
     "check_shard",
     "epoch_order",
+    "hold_out",
     "keyed_generator",
     "limit_examples",
     "share_of",
@@ -27,6 +28,7 @@ Shard = tuple[int, int]
 """A pair ``(rank, world)``: the number of this process, and the number of processes that share each batch."""
 
 _MASK = (1 << 64) - 1
+_HOLDOUT_SEED = 0x401D
 
 
 def stream_seed(*key: int) -> int:
@@ -194,3 +196,48 @@ def limit_examples(
     missing = classes - len(labels[chosen].unique())
     hint = f", with none of {missing:,} of the {classes:,} classes" if missing else ""
     return chosen, (f"limited to {limit} {what}{hint}",)
+
+
+def hold_out(
+    labels: Tensor, holdout: int | None, classes: int, what: str = "training images"
+) -> tuple[Tensor | slice, Tensor | None, tuple[str, ...]]:
+    """Choose training examples that are held out: not trained on, and used for validation instead of the validation split.
+
+    Each class is held out in proportion to its size. The choice depends on the labels alone, so that runs with different
+    seeds hold out the same examples.
+
+    Args:
+        labels: Class of every training example, ``(N,)``.
+        holdout: Number of examples to hold out; None holds out none.
+        classes: Number of classes.
+        what: Name of the examples in messages, such as ``"training images"``.
+
+    Returns:
+        The positions of the examples to train on, the positions of those held out (None if there are none), and a tuple of notes.
+
+    Raises:
+        DataError: If fewer than one example per class would be left to train on, or none of a class is.
+
+    Examples:
+        >>> train, held, notes = hold_out(torch.tensor([0, 0, 0, 1, 1, 1]), 2, classes=2)
+        >>> len(train), torch.tensor([0, 0, 0, 1, 1, 1])[held].tolist(), notes
+        (4, [0, 1], ('validated on 2 held-out training images; the validation split is not used',))
+        >>> hold_out(torch.tensor([0, 1]), None, classes=2)
+        (slice(None, None, None), None, ())
+    """
+    if holdout is None:
+        return slice(None), None, ()
+    if holdout > len(labels) - classes:
+        raise DataError(
+            f"data.holdout={holdout} of {len(labels):,} {what} leaves too few to train on; it should be at most "
+            f"{max(0, len(labels) - classes):,}, which leaves one of each of the {classes:,} classes"
+        )
+    held = stratified_subset(labels, holdout, _HOLDOUT_SEED)
+    is_train = torch.ones(len(labels), dtype=torch.bool)
+    is_train[held] = False
+    if lost := sorted(set(labels.tolist()) - set(labels[is_train].tolist())):
+        raise DataError(
+            f"data.holdout={holdout} leaves no {what} of {len(lost):,} classes to train on, such as class {lost[0]}; hold out fewer"
+        )
+    note = f"validated on {holdout:,} held-out {what}; the validation split is not used"
+    return is_train.nonzero().flatten(), held, (note,)

@@ -6,7 +6,7 @@ Each layout has a function that lists its files (:class:`~nes_lab.datasets.check
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from nes_lab.datasets.file_split import FileSplit
 from nes_lab.datasets.images import check_images
 from nes_lab.datasets.items import Item, select_items
 from nes_lab.datasets.knobs import IMAGENET_MEAN, IMAGENET_STD, STANDARD, ImageKnobs
-from nes_lab.datasets.sampling import limit_examples
+from nes_lab.datasets.sampling import hold_out, limit_examples
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import DataError
 from nes_lab.records.dataset_facts import DATASET_FACTS
@@ -48,6 +48,7 @@ def tree_dataset(
     *,
     image_size: int | None = None,
     limit: int | None = None,
+    holdout: int | None = None,
     workers: int = 0,
     seed: int = 0,
     knobs: ImageKnobs = STANDARD,
@@ -63,6 +64,8 @@ def tree_dataset(
         files: The files of the data set, listed but not decoded.
         image_size: Side of the images that the network gets, in pixels; None means 224.
         limit: Keep at most this many training images, each class in proportion to its size; None keeps all.
+        holdout: Number of training images that are held out and used for validation instead of the validation split; None: it is
+            used.
         workers: Number of worker processes that read images; with 0, the main process reads them.
         seed: Seed for choosing the images that ``limit`` keeps.
         knobs: Options for augmentation, interpolation and normalization; for folders, ``normalize="own"`` takes
@@ -82,8 +85,11 @@ def tree_dataset(
     transforms = train_transform(size, knobs, mean, std), eval_transform(size, knobs, mean, std)
     notes, splits = files.notes, []
     names = [split for split in SPLITS if split in files.splits]
-    for split in names:
-        items, labels = _items_and_labels(files, split)
+    given = {split: _items_and_labels(files, split) for split in names}
+    if holdout is not None:
+        given, held_notes = _with_holdout(given, holdout, len(files.classes))
+        notes, names = notes + held_notes, list(given)
+    for split, (items, labels) in given.items():
         if split == names[0]:  # train, or the only split
             kept, limit_notes = limit_examples(labels, limit, seed, len(files.classes))
             items, labels = select_items(items, kept), labels[kept]
@@ -96,6 +102,18 @@ def tree_dataset(
     only = names[0] if len(names) == 1 else ""
     known = {"only_split": only, "preprocessing": knobs.applied(size, mean, std, cropped=True)}
     return DatasetSpec(files.name, files.classes, size, 3, splits[0], splits[-1], mean, std, notes, **known)
+
+
+def _with_holdout(
+    given: Mapping[str, tuple[Sequence[Item], Tensor]], holdout: int, classes: int
+) -> tuple[dict[str, tuple[Sequence[Item], Tensor]], tuple[str, ...]]:
+    if "train" not in given:
+        raise DataError(f"data.holdout={holdout} holds out training images, and this data set has none; leave it out")
+    items, labels = given["train"]
+    rest, held, notes = hold_out(labels, holdout, classes)
+    assert held is not None
+    splits = {"train": (select_items(items, rest), labels[rest]), "val": (select_items(items, held), labels[held])}
+    return splits, notes
 
 
 def _items_and_labels(files: DatasetFiles, split: str) -> tuple[Sequence[Item], Tensor]:

@@ -37,7 +37,7 @@ _AUDIO = DATASET_FACTS["audio_folder"]
 OWN_INPUTS: dict[str, tuple[int, ...]] = {
     "small_mobilenetv2": (3, 32, 32),
     "m5": _AUDIO.input_shape,
-    **{f"cifar_resnet{depth}": (3, 32, 32) for depth in (20, 32, 44, 56)},
+    **{f"cifar_resnet{depth}": (3, 32, 32) for depth in (14, 20, 32, 44, 56)},
 }
 """Name of each backbone of this library -> the input for which it is listed: channels, and pixels or samples."""
 

@@ -26,6 +26,7 @@ _TITLES = {
     "data.name": "Data set",
     "data.root": "Folder of the data",
     "data.limit": "Images used at most",
+    "data.holdout": "Images held out for validation",
     "data.batch_size": "Images in a batch",
     "compression": "Compression",
     "compression.madds": "Budget of MAdds",

@@ -45,3 +45,17 @@ def test_cifar_resnet_scores_what_was_published_with_published_weights():
         guesses = torch.cat([net(part).argmax(1) for part in x.split(250)])
     top1 = 100 * (guesses == torch.from_numpy(labels)).float().mean().item()
     assert top1 == pytest.approx(93.10, abs=0.11)  # measured; 93.39 on all 10,000, as published; two images of rounding
+
+
+def test_channels_can_be_given_stage_by_stage() -> None:
+    net = nes_lab.create_backbone("cifar_resnet14", num_classes=10, widths=(5, 11, 23))
+    assert [layer.weight.shape[0] for layer in (net.conv1, net.layer2[0].conv1, net.layer3[1].conv2)] == [5, 11, 23]
+    assert net(torch.randn(2, 3, 16, 16)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    "options", [{"widths": (5, 11)}, {"widths": (5, 11, 0)}, {"widths": (5, 11, 23), "width": 0.5}]
+)
+def test_channels_that_make_no_network_are_refused(options: dict) -> None:
+    with pytest.raises(OptionError, match="widths="):
+        nes_lab.create_backbone("cifar_resnet14", **options)
