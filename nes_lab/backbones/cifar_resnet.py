@@ -104,7 +104,7 @@ def _stage_widths(width: float, widths: Sequence[int] | None) -> list[int]:
     if width != 1.0:
         raise OptionError(f"width={width!r} and widths={widths!r} both say how wide the network is; give one of them")
     if len(widths) != len(_WIDTHS) or not all(isinstance(c, int) and 1 <= c <= 1024 for c in widths):
-        raise OptionError(f"widths={widths!r} should be three whole numbers from 1 to 1024, such as (16, 32, 64)")
+        raise OptionError(f"widths={widths!r} should be three integers from 1 to 1024, such as (16, 32, 64)")
     return list(widths)
 
 
