@@ -16,6 +16,7 @@ __all__ = [
     "format_clock",
     "format_ms",
     "format_number",
+    "format_percent",
     "format_room",
     "format_seconds",
     "format_shape",
@@ -71,6 +72,20 @@ def format_value(value: object, digits: int = 4) -> str:
     if isinstance(value, int) or (math.isfinite(value) and abs(value) >= 1000):
         return f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.{digits}g}"
     return f"{value:.{digits}g}"
+
+
+def format_percent(value: float | None, digits: int = 1) -> str:
+    """Format a number of percent, such as an accuracy. Pages and figures write all percentages in this form.
+
+    Args:
+        value: The number of percent; None, NaN and infinity become a dash.
+        digits: Number of digits after the decimal point.
+
+    Examples:
+        >>> format_percent(58.8), format_percent(88.934, digits=2), format_percent(None)
+        ('58.8 %', '88.93 %', '–')
+    """
+    return NO_VALUE if value is None or not math.isfinite(value) else f"{value:.{digits}f} %"
 
 
 def format_share(part: float, total: float = 1.0, digits: int = 1) -> str:

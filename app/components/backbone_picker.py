@@ -9,6 +9,8 @@ from app.components.tables import show
 from app.inputs import field_input, imports_allowed, in_address
 from nes_lab.import_spec import is_import_spec
 from nes_lab.records.backbone_list import OWN_FAMILY, BackboneFacts, backbone_list, backbone_table
+from nes_lab.records.table import Table
+from nes_lab.text import list_some
 
 __all__ = ["ask_backbone", "ask_width"]
 
@@ -58,8 +60,17 @@ def browse() -> None:
     """Show the table of all backbones in a dialog. A click on a row chooses its backbone."""
     search = st.text_input("Search", placeholder="a part of a name or a family, such as resnet", key="backbone-search")
     table = backbone_table(search)
-    st.caption(f"{len(table.rows):,} backbones. Click the title of a column to sort, and the box of a row to choose.")
+    st.caption(
+        f"{len(table.rows):,} backbones. Click the title of a column to sort, and the box of a row to choose. Top-1 is on ImageNet, "
+        f"as reported by timm at the input side; a dash: timm reports none for the default weights.{plain_text(_uncounted(table))}"
+    )
     event = show(table, f"backbones-{search}", on_select="rerun", selection_mode="single-row", height=460)
     if event.selection.rows:
         st.session_state[CHOSEN] = table.rows[event.selection.rows[0]]["backbone"]
         st.rerun()
+
+
+def _uncounted(table: Table) -> str:
+    """Return a sentence about the backbones of a table whose params and multiply-adds are not known; empty if there is none."""
+    why = [backbone_list()[row["backbone"]].uncounted for row in table.rows if row["params"] is None]
+    return f" {len(why):,} have no params and MAdds: {list_some(sorted(set(why)), 2)}." if why else ""

@@ -17,6 +17,7 @@ from nes_lab.runs.queue_order import waiting_ids
 from nes_lab.runs.run_progress import times_left
 from nes_lab.runs.states import STATES
 from nes_lab.runs.store import RunStore
+from nes_lab.text import NO_VALUE
 
 __all__ = ["PROBLEM", "pick", "picked", "run_grid"]
 
@@ -68,7 +69,7 @@ def run_grid(runs: Sequence[RunInfo]) -> None:
         hide_index=True,
         width="stretch",
         height="content" if len(rows) < _LESS_THAN_A_SCREEN else _HEIGHT,
-        placeholder="–",
+        placeholder=NO_VALUE,
         on_change=take_edits,
         args=(drawn["key"], [info.id for info in runs]),
     )

@@ -12,10 +12,18 @@ from nes_lab.records.plan_table import explanation, layer_table
 from nes_lab.records.table import Table
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import run_table
+from nes_lab.text import NO_VALUE
 
 __all__ = ["grid_column", "load_tables", "reasons_table", "results_table", "run_list", "shapes_table", "show"]
 
-_FORMATS = {"count": "localized", "share": "percent", "percent": "%.2f", "ms": "%.2f", "bytes": "bytes"}
+_FORMATS = {
+    "count": "localized",
+    "share": "percent",
+    "percent": "%.2f",
+    "accuracy": "%.1f %%",
+    "ms": "%.2f",
+    "bytes": "bytes",
+}
 RESULTS = (
     "label",
     "routing",
@@ -79,11 +87,15 @@ def reasons_table(rows: Sequence[Mapping[str, Any]], key: str) -> None:
 
 
 def show(table: Table, key: str, **options: Any) -> Any:
-    """Show a table in a grid that the user can sort. The first column stays visible when the user scrolls sideways."""
+    """Show a table in a grid that the user can sort. The first column stays visible when the user scrolls sideways.
+
+    A cell without a value shows a dash.
+    """
     first, *others = table.columns
     config = {first.key: st.column_config.TextColumn(first.heading, help=first.help, pinned=True)}
     config |= {column.key: grid_column(column) for column in others}
-    return st.dataframe(table.grid(), column_config=config, hide_index=True, width="stretch", key=key, **options)
+    options |= {"column_config": config, "placeholder": NO_VALUE, "hide_index": True, "width": "stretch"}
+    return st.dataframe(table.grid(), key=key, **options)
 
 
 def grid_column(column: Column) -> Any:

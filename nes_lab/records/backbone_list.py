@@ -1,13 +1,14 @@
 """List every backbone (a network before compression) with its cost, for a person who chooses one. This file does not import torch.
 
-``benchmarks/backbones.py`` counts the networks and writes ``backbones.json``. ``published_top1.json`` holds accuracies that timm
-publishes for its pretrained weights.
+``benchmarks/backbones.py`` counts the networks and writes ``backbones.json``. ``published_top1.csv`` holds accuracies that timm
+reports for its pretrained weights; its first lines name the source.
 
 Tests: tests/records/test_backbone_list.py.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,7 @@ from pathlib import Path
 from nes_lab.records.columns import columns
 from nes_lab.records.dataset_facts import DATASET_FACTS
 from nes_lab.records.table import Table
-from nes_lab.text import format_number
+from nes_lab.text import format_number, format_percent
 
 __all__ = [
     "BACKBONE_LIST",
@@ -26,10 +27,11 @@ __all__ = [
     "BackboneFacts",
     "backbone_list",
     "backbone_table",
+    "published_top1",
 ]
 
 BACKBONE_LIST = Path(__file__).with_name("backbones.json")
-PUBLISHED = Path(__file__).with_name("published_top1.json")
+PUBLISHED = Path(__file__).with_name("published_top1.csv")
 OWN_FAMILY = "NES Lab"
 USUAL_INPUT = (3, 224, 224)
 """Input of a backbone whose row in the file names none."""
@@ -55,7 +57,8 @@ class BackboneFacts:
         pretrained: Whether timm publishes weights for it.
         smallest: Smallest side of an image that it takes, in pixels, of the sides that were tried.
         fixed: Whether it takes no other side than its own.
-        top1: Top-1 accuracy on ImageNet in percent that timm publishes for the weights; None: none is listed.
+        top1: Top-1 accuracy on ImageNet in percent that timm reports for its default weights at the own input; None: none is listed.
+        error: Why the backbone could not be counted; empty if it was counted, or was not tried.
     """
 
     name: str
@@ -67,6 +70,14 @@ class BackboneFacts:
     smallest: int = 0
     fixed: bool = False
     top1: float | None = None
+    error: str = ""
+
+    @property
+    def uncounted(self) -> str:
+        """Why params and multiply-adds are not known; empty if they are."""
+        if self.params is not None:
+            return ""
+        return f"not counted, as it failed: {self.error}" if self.error else "not counted yet"
 
     @property
     def side(self) -> int:
@@ -97,7 +108,13 @@ class BackboneFacts:
         """Params, multiply-adds and published accuracy in one line of text."""
         unit = "samples" if self.is_audio else "px"
         cost = f"{format_number(self.params)} params · {format_number(self.madds)} MAdds at {self.side:,} {unit}"
-        return cost if self.top1 is None else f"{cost} · {self.top1:.1f} % published"
+        if self.params is None:
+            cost = f"{self.uncounted} · input of {self.side:,} {unit}"
+        return (
+            cost
+            if self.top1 is None
+            else f"{cost} · ImageNet top-1 {format_percent(self.top1)}, as reported by timm at {self.side} px"
+        )
 
 
 @cache
@@ -109,12 +126,24 @@ def backbone_list() -> dict[str, BackboneFacts]:
         300774272
     """
     rows = json.loads(BACKBONE_LIST.read_text(encoding="utf-8"))["backbones"]
-    published = json.loads(PUBLISHED.read_text(encoding="utf-8"))["top1"]
+    published = {model: top1 for model, (_, top1) in published_top1().items()}
     return {name: _facts(name, row, published) for name, row in rows.items()}
 
 
+def published_top1() -> dict[str, tuple[int, float]]:
+    """Return what timm reports on ImageNet: name and tag of the weights -> side of the images in pixels, and top-1 in percent.
+
+    Examples:
+        >>> published_top1()["resnet18.a1_in1k"]
+        (224, 71.488)
+    """
+    lines = PUBLISHED.read_text(encoding="utf-8").splitlines()
+    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+    return {row["model"]: (int(row["image_size"]), float(row["top1"])) for row in rows}
+
+
 def _facts(name: str, row: dict[str, object], published: dict[str, float]) -> BackboneFacts:
-    known = {key: row[key] for key in ("params", "madds", "pretrained", "smallest", "fixed") if key in row}
+    known = {key: row[key] for key in ("params", "madds", "pretrained", "smallest", "fixed", "error") if key in row}
     top1 = published.get(f"{name}.{row.get('tag')}")
     return BackboneFacts(name, str(row["family"]), tuple(row.get("input", USUAL_INPUT)), top1=top1, **known)  # type: ignore[arg-type]
 

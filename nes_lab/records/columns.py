@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nes_lab.errors import OptionError, closest
-from nes_lab.text import NO_VALUE, format_bytes, format_shape, format_share, format_value
+from nes_lab.text import NO_VALUE, format_bytes, format_percent, format_shape, format_share, format_value
 
 __all__ = ["STYLES", "Column", "Style", "columns", "madds_as", "ms_as", "number_column"]
 
@@ -25,6 +25,7 @@ Style = Literal[
     "seconds",
     "share",
     "percent",
+    "accuracy",
     "progress",
     "tiny",
     "bytes",
@@ -41,6 +42,7 @@ STYLES: Mapping[Style, Callable[[Any], str]] = {
     "seconds": lambda value: f"{value:.2f}",
     "share": format_share,
     "percent": lambda value: f"{value:.2f}",
+    "accuracy": format_percent,
     "progress": lambda value: format_share(value, digits=0),
     "tiny": lambda value: f"{value:.0e}",
     "bytes": lambda value: format_bytes(value) if value else NO_VALUE,
@@ -218,7 +220,15 @@ _COLUMNS = (
     Column("backbone", "backbone", "Name of the model."),
     Column("family", "family", "Family of models in timm."),
     Column("side", "input side", "Side of the network's own input in pixels, or its length in samples.", "count"),
-    Column("published_top1", "published top-1 %", "Top-1 on ImageNet that timm publishes for the weights.", "percent"),
+    Column(
+        "published_top1",
+        "published top-1",
+        "Top-1 on ImageNet as reported by timm for its default weights, at the input side of this row in pixels. The numbers are from "
+        "results/results-imagenet.csv of huggingface/pytorch-image-models, commit 7479d45, retrieved 2026-11-29. "
+        "A dash: the file does not list these weights.",
+        "accuracy",
+        empty=NO_VALUE,
+    ),
     Column("pretrained", "pretrained", "Whether weights can be downloaded."),
     Column("result", "result", "Outcome of the check."),
     Column("agreement", "agreement", "Largest difference of outputs, relative to the largest output.", "tiny"),

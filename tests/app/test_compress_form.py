@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+
 import yaml
 
 import nes_lab
@@ -39,6 +42,20 @@ def test_sound_and_images_are_not_mixed(home, planner):  # noqa: F811
 def test_every_backbone_is_offered_ours_first(home, planner):  # noqa: F811
     options = open_page("compress").selectbox(key="backbone.name").options
     assert options == list(backbone_list()) and options[0] == "small_mobilenetv2" and len(options) > 1000
+
+
+def test_the_table_of_backbones_shows_published_accuracies_and_no_empty_cell(home, planner):  # noqa: F811
+    at = open_page("compress")
+    at.button(key="browse").click().run()
+    assert not at.exception, at.exception
+    table = next(table for table in at.dataframe if "published_top1" in table.value)
+    shown, drawn = table.value.set_index("backbone"), table.proto
+    assert shown.loc["resnet50", "published_top1"] == 80.382
+    assert math.isnan(shown.loc["resnet50_clip", "published_top1"]) and drawn.placeholder == "–"
+    accuracy = json.loads(drawn.columns)["published_top1"]
+    assert accuracy["type_config"] == {"type": "number", "format": "%.1f %%"}
+    assert "timm reports none for the default weights" in words(at)
+    assert "as reported by timm" in accuracy["help"] and "input side" in accuracy["help"]
 
 
 def test_the_app_begins_with_learned_starts_and_explains_each_choice(home, planner):  # noqa: F811
