@@ -67,6 +67,7 @@ Drawn by JavaScript in the browser:
 
 Shared by the figures:
 ``theme``: define the colors, fonts and templates of all figures.
+``still_picture``, ``still_sheet``: draw a plotly figure as a PNG picture without a browser.
 ``grids``: shrink large arrays before they are drawn.
 """
 

@@ -15,12 +15,13 @@ from torch import nn
 from nes_lab.errors import OptionError, closest
 from nes_lab.figures.explorer_data import explorer_data, explorer_js
 from nes_lab.figures.inputs import HasSnapshot, history_of, largest_layers, snapshot_of
-from nes_lab.geometry.layer_snapshot import LayerSnapshot
+from nes_lab.figures.patches_on_epitome import patches_on_epitome
+from nes_lab.geometry.layer_snapshot import LayerSnapshot, with_epitome
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.runs.handle import RunHandle
 from nes_lab.runs.same_layer import column_facts, gradient_note
 from nes_lab.text import format_shape
-from nes_lab.widgets.figure_view import add_fallback, still_html
+from nes_lab.widgets.figure_view import add_fallback, picture_of, still_html
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,7 @@ class EpitomeExplorer(anywidget.AnyWidget):
 
     Pointing at a patch (a block of the weight) shows where in the epitome it begins and writes the sum in words. A click on a cell of
     the epitome lists the patches that read it. For a run, a row of pictures shows the training. The browser computes everything, so the
-    widget still answers where no kernel runs. Where widgets cannot be shown, a line of text says what the layer is.
+    widget still answers where no kernel runs. Where widgets cannot be shown, a picture shows the epitome and its patches.
 
     Args:
         source: An epitome layer, a network with epitome layers, a run, or a copy of a layer's epitome and starts.
@@ -75,7 +76,9 @@ class EpitomeExplorer(anywidget.AnyWidget):
     view = traitlets.Dict().tag(sync=True)
 
     def __init__(self, source: HasSnapshot | LayerSnapshot | nn.Module | RunHandle, layer: str | None = None) -> None:
-        super().__init__(data=_data(source, layer))
+        history, about = _history(source, layer)
+        self._last = with_epitome(history, max(history))[0]
+        super().__init__(data=explorer_data(history, *about))
 
     def __repr__(self) -> str:
         shapes = [format_shape(self.data[name]) for name in ("weightShape", "epitomeShape")]
@@ -83,12 +86,14 @@ class EpitomeExplorer(anywidget.AnyWidget):
         return f"EpitomeExplorer: {self.data['name']}, weight {shapes[0]} from epitome {shapes[1]}, {self.data['routing']}{steps}"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        """Return the widget for a notebook, and where widgets cannot be shown a line of text, which our site replaces by the explorer."""
-        still = still_html("explorer", self.data, repr(self))
-        return add_fallback(super()._repr_mimebundle_(**options), text=repr(self), html=still)
+        """Return the widget for a notebook, and where widgets cannot be shown a picture, which our site replaces by the explorer."""
+        picture = picture_of(patches_on_epitome(self._last))
+        still = still_html("explorer", self.data, repr(self), picture)
+        return add_fallback(super()._repr_mimebundle_(**options), text=repr(self), html=still, picture=picture)
 
 
-def _data(source: Any, layer: str | None) -> dict[str, Any]:
+def _history(source: Any, layer: str | None) -> tuple[dict[int, LayerSnapshot], tuple[Any, ...]]:
+    """Return the snapshots of a layer by training step, and what else is known about its run."""
     if isinstance(source, RunHandle):
         pairs: Sequence[tuple[int, LayerSnapshot]] = history_of(source, layer)
         if not pairs:
@@ -96,14 +101,14 @@ def _data(source: Any, layer: str | None) -> dict[str, Any]:
                 f"run {source.id} has no epitome layers: its network is dense, or training has not started"
             )
         info = source.info
-        return explorer_data(dict(pairs), info.label or info.id, column_facts(info), gradient_note(info))
+        return dict(pairs), (info.label or info.id, column_facts(info), gradient_note(info))
     if isinstance(source, nn.Module) and not hasattr(source, "snapshot"):
         chosen: Any = _layer_of(source, layer)
-        return explorer_data({0: chosen})
+        return {0: chosen}, ()
     if layer is not None:
         raise OptionError(f"layer={layer!r} names a layer of a network or run, but source is a {type(source).__name__}")
     other: Any = source
-    return explorer_data({0: snapshot_of(other)})
+    return {0: snapshot_of(other)}, ()
 
 
 def _layer_of(network: nn.Module, name: str | None) -> LayerSnapshot:

@@ -5,10 +5,12 @@ Tests: tests/widgets/test_figure_view.py
 
 from __future__ import annotations
 
+import base64
 import gzip
 import html
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,14 @@ import traitlets
 from ipywidgets import Widget, widget_serialization
 from plotly.offline import get_plotlyjs
 
+from nes_lab.errors import OptionError
+from nes_lab.figures.still_picture import figure_png
 from nes_lab.figures.theme import PLOT_CONFIG, apply_theme, figure_json, new_figure, plot_js
 
-__all__ = ["FigureView", "add_fallback", "still_html"]
+__all__ = ["FigureView", "add_fallback", "picture_of", "still_html"]
 
 _STATIC = Path(__file__).parent / "static"
-PLOTLY = "application/vnd.plotly.v1+json"
+PLOTLY, PNG = "application/vnd.plotly.v1+json", "image/png"
 
 
 def add_fallback(shown: Any, **others: Any) -> Any:
@@ -32,9 +36,13 @@ def add_fallback(shown: Any, **others: Any) -> Any:
 
     Args:
         shown: What the widget's method ``_repr_mimebundle_`` returns: a dict, a pair of dicts, or None.
-        others: Kind of content -> content. ``text`` is plain text, ``html`` is HTML and ``figure`` is a plotly figure.
+        others: Kind of content -> content. ``text`` is plain text, ``html`` is HTML, ``picture`` is a PNG picture in base64, and
+            ``figure`` is a plotly figure, which is added as a PNG picture too if :func:`figure_png` can draw it.
     """
-    kinds = {"text": "text/plain", "html": "text/html", "figure": PLOTLY}
+    kinds = {"text": "text/plain", "html": "text/html", "picture": PNG, "figure": PLOTLY}
+    if "figure" in others:
+        with suppress(OptionError):  # a kind of trace that widgets do not use
+            others = {"picture": picture_of(others["figure"]), **others}
     added = {kinds[name]: figure_json(item) if name == "figure" else item for name, item in others.items()}
     if shown is None:
         return None
@@ -43,17 +51,28 @@ def add_fallback(shown: Any, **others: Any) -> Any:
     return {**shown, **added}
 
 
-def still_html(name: str, data: Any, text: str) -> str:
-    """Return HTML with a line of text, and with the data from which ``figures/static/NAME.js`` can draw the widget without a kernel.
+def picture_of(figure: go.Figure) -> str:
+    """Return a figure as a PNG picture in base64, as notebooks keep pictures.
+
+    Raises:
+        OptionError: If :func:`figure_png` cannot draw the figure.
+    """
+    return base64.b64encode(figure_png(figure)).decode("ascii")
+
+
+def still_html(name: str, data: Any, text: str, picture: str) -> str:
+    """Return HTML with a picture, and with the data from which ``figures/static/NAME.js`` can draw the widget without a kernel.
 
     Args:
         name: Name of the JavaScript module, whose function ``mount(node, data)`` draws.
         data: What it draws, as plain data for JSON.
-        text: The line of text.
+        text: A line of text that says what the picture shows.
+        picture: A PNG picture in base64, which is shown where no JavaScript runs.
     """
     script = json.dumps(data).replace("</", "<\\/")
     return (
         f'<div class="nes-live" data-module="{name}"><p>{html.escape(text)}</p>'
+        f'<img src="data:{PNG};base64,{picture}" alt="{html.escape(text)}" style="max-width:100%">'
         f'<script type="application/json">{script}</script></div>'
     )
 

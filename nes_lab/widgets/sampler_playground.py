@@ -17,8 +17,10 @@ from nes_lab.epitome.sampling import sample_patches
 from nes_lab.epitome.taps import axis_taps
 from nes_lab.errors import OptionError
 from nes_lab.figures.explorer_data import static_js
+from nes_lab.figures.patches_on_epitome import patches_on_epitome
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
-from nes_lab.widgets.figure_view import add_fallback, still_html
+from nes_lab.geometry.layer_snapshot import LayerSnapshot
+from nes_lab.widgets.figure_view import add_fallback, picture_of, still_html
 
 __all__ = ["SamplerPlayground"]
 
@@ -129,9 +131,17 @@ class SamplerPlayground(anywidget.AnyWidget):
         )
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        """Return the widget for a notebook, and where widgets cannot be shown a line of text, which our site replaces by the widget."""
-        still = still_html("playground", {**self.data, "starts": self.starts, "patch": self.patch}, repr(self))
-        return add_fallback(super()._repr_mimebundle_(**options), text=repr(self), html=still)
+        """Return the widget for a notebook, and where widgets cannot be shown a picture, which our site replaces by the widget."""
+        picture = picture_of(patches_on_epitome(self._snapshot()))
+        still = still_html("playground", {**self.data, "starts": self.starts, "patch": self.patch}, repr(self), picture)
+        return add_fallback(super()._repr_mimebundle_(**options), text=repr(self), html=still, picture=picture)
+
+    def _snapshot(self) -> LayerSnapshot:
+        """Return the epitome and the starts as they are now."""
+        shape = tuple(self.data["weightShape"])
+        starts = tuple(np.array(each, dtype=np.float32) for each in self.starts)
+        cells, patch = self._cells.astype(np.float32), (_PATCH, _PATCH)
+        return LayerSnapshot("the playground", cells, starts, shape, self._cells.shape, patch, routing="free")
 
     def _check(self, starts: Sequence[Sequence[float]]) -> None:
         for name, each, cells in zip(("row_starts", "column_starts"), starts, self._cells.shape, strict=True):
