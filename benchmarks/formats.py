@@ -66,7 +66,8 @@ def measure(backbone: str, settings: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from nes_lab import Budget, compress, create_backbone, export_onnx, plan_for_budget, save_pretrained
-    from nes_lab.cost.timing import ratio_of_times, time_rounds
+    from nes_lab.cost.timing import time_rounds
+    from nes_lab.records.spread import ratio_of_times
 
     torch.manual_seed(0)
     dense, x = create_backbone(backbone).eval(), torch.randn(1, 3, SIZE, SIZE)

@@ -19,13 +19,12 @@ from torch.utils._pytree import tree_iter
 from nes_lab.cost.probe import evaluating, run_example
 from nes_lab.errors import OptionError
 from nes_lab.records.cost_report import LatencyReport, LatencyReports
+from nes_lab.records.spread import quartiles
 
 __all__ = ["measure_latency", "measure_peak_memory"]
 
 
-def measure_latency(
-    models: Mapping[str, nn.Module], x: Any, pairs: int = 20, warmup: int = 3
-) -> dict[str, LatencyReport]:
+def measure_latency(models: Mapping[str, nn.Module], x: Any, pairs: int = 20, warmup: int = 3) -> LatencyReports:
     """Measure the latency of several models in turn: each round times one forward pass of every model.
 
     Args:
@@ -36,8 +35,9 @@ def measure_latency(
         warmup: Number of untimed rounds before the timed ones.
 
     Returns:
-        A dict from the name of each model to its report. A report holds the median and the 90th percentile of the times in
-        milliseconds, and the device, dtype, batch size and number of threads.
+        A dict from the name of each model to its report. A report holds the median, the quartiles and the 90th percentile of the
+        times in milliseconds, and the device, dtype, batch size and number of threads. ``print`` shows a table, and says which
+        models can be told apart. The method ``compare`` returns the ratio of two of them, with its spread.
 
     Raises:
         OptionError: If ``pairs`` is below 1, or ``x`` holds no tensor.
@@ -65,7 +65,9 @@ def measure_latency(
                 elapsed = _forward_ms(model, x, first.device)
                 if round_number >= warmup:
                     times[name].append(elapsed)
-    return LatencyReports((name, _summary(values, first)) for name, values in times.items())
+    reports = LatencyReports((name, _summary(values, first)) for name, values in times.items())
+    reports.rounds_ms = times
+    return reports
 
 
 def measure_peak_memory(step: Callable[[], object], device: torch.device | str = "cpu") -> int:
@@ -136,6 +138,8 @@ def _summary(values: list[float], x: Tensor) -> LatencyReport:
         threads=torch.get_num_threads(),
         device=device,
         dtype=str(x.dtype).removeprefix("torch."),
+        low_ms=quartiles(values)[0],
+        high_ms=quartiles(values)[2],
     )
 
 

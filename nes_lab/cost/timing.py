@@ -1,4 +1,4 @@
-"""Time several functions in turn, and compare their times.
+"""Time several functions in turn. :mod:`nes_lab.records.spread` compares their times.
 
 Timing ends when the ratios of the times are precise enough or when the time is up.
 """
@@ -8,59 +8,17 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
-from statistics import median, quantiles
 
 import torch
 
-__all__ = ["Ratio", "ratio_of_times", "device_name", "time_rounds"]
+from nes_lab.records.spread import ratio_of_times
+
+__all__ = ["device_name", "time_rounds"]
 
 _WARMUP = 2
 _CHECK_EVERY = 10
 _BURST_MS, _BURST_MOST = 1.0, 20
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """Ratio of the times of two functions, over several rounds that time both.
-
-    Args:
-        median: Median of the ratios of the rounds.
-        error: Standard error of the median. Outliers barely change it.
-        low, high: Lower and upper quartile of the ratios: half of the rounds lie between them.
-        rounds: Number of rounds.
-    """
-
-    median: float
-    error: float
-    low: float
-    high: float
-    rounds: int
-
-
-def ratio_of_times(times: Sequence[float], base: Sequence[float]) -> Ratio:
-    """Compare the times of two functions: return the median of their ratio, and its standard error.
-
-    In each round, the time of the first function is divided by the time of the other function.
-
-    If the machine is slow in one round, both times grow. The ratio stays about the same.
-
-    Args:
-        times: Times of the first function, one per round.
-        base: Times of the other function in the same rounds.
-
-    Examples:
-        >>> ratio_of_times([1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
-        Ratio(median=0.5, error=0.0, low=0.5, high=0.5, rounds=3)
-    """
-    ratios = [t / b for t, b in zip(times, base, strict=True)]
-    middle = median(ratios)
-    # the standard deviation, if the ratios are normally distributed
-    spread = 1.4826 * median(abs(r - middle) for r in ratios)
-    low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
-    return Ratio(middle, 1.2533 * spread / sqrt(len(ratios)), low, high, len(ratios))
 
 
 def time_rounds(

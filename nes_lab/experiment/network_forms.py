@@ -6,6 +6,7 @@ Tests: tests/worker/test_exports.py.
 from __future__ import annotations
 
 import warnings
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from nes_lab.experiment.run import Run, Which
 from nes_lab.experiment.trained import trained_network
 from nes_lab.nn.copy_network import copy_network
 from nes_lab.progress_bar import OnProgress
+from nes_lab.records.cost_report import LatencyReports
 from nes_lab.surgery.for_inference import for_inference
 from nes_lab.surgery.fuse import fuse
 from nes_lab.surgery.replace import materialize
@@ -50,9 +52,10 @@ def compare_forms(
         on_progress: Called as the work goes on. An error that it raises ends the work.
 
     Returns:
-        Data for JSON: ``forms``, a list of dicts with ``form``, ``params``, ``madds``, ``stored_bytes``, ``median_ms``, ``p90_ms`` and
-        ``difference`` (of the outputs from those of the trained network, relative to the largest); and ``batch``, ``repeats``,
-        ``device``, ``threads``, ``dtype``, ``weights``, ``which`` and ``notes``.
+        Data for JSON: ``forms``, a list of dicts with ``form``, ``params``, ``madds``, ``stored_bytes``, ``median_ms``, ``p90_ms``,
+        ``low_ms`` and ``high_ms`` (quartiles), ``ratio`` (of its time and that of the trained network, with the spread; None for the
+        trained network) and ``difference`` (of the outputs from those of the trained network, relative to the largest). Also
+        ``batch``, ``repeats``, ``device``, ``threads``, ``dtype``, ``weights``, ``which`` and ``notes``.
 
     Raises:
         OptionError: If the network was given in memory, or ``batch`` is below 1.
@@ -76,7 +79,7 @@ def compare_forms(
     with torch.no_grad():
         expected = _outputs(forms["as trained"], example)
         rows = [
-            _row(name, network, example, times[name], _outputs(ready[name], example), expected)
+            _row(name, network, example, times, _outputs(ready[name], example), expected)
             for name, network in forms.items()
         ]
     first = times["as trained"]
@@ -109,10 +112,15 @@ def _forms(
 
 
 def _row(
-    name: str, network: nn.Module, example: torch.Tensor, time: Any, outputs: torch.Tensor, expected: torch.Tensor
+    name: str,
+    network: nn.Module,
+    example: torch.Tensor,
+    times: LatencyReports,
+    outputs: torch.Tensor,
+    expected: torch.Tensor,
 ) -> dict[str, Any]:
     cost = count(network, example[:1])
-    scale = float(expected.abs().max()) or 1.0
+    scale, time = float(expected.abs().max()) or 1.0, times[name]
     return {
         "form": name,
         "params": cost.params,
@@ -120,6 +128,9 @@ def _row(
         "stored_bytes": cost.stored_bytes,
         "median_ms": time.median_ms,
         "p90_ms": time.p90_ms,
+        "low_ms": time.low_ms,
+        "high_ms": time.high_ms,
+        "ratio": None if name == "as trained" else asdict(times.compare(name, "as trained")),
         "difference": None if name == "as trained" else float((outputs - expected).abs().max()) / scale,
     }
 

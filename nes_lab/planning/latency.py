@@ -21,13 +21,14 @@ from torch import nn
 
 from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.cost.probe import in_mode, run_example
-from nes_lab.cost.timing import ratio_of_times, time_rounds
+from nes_lab.cost.timing import time_rounds
 from nes_lab.errors import BudgetError, OptionError
 from nes_lab.nn.copy_network import copy_network
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.records.spread import Ratio, ratio_of_times
 from nes_lab.records.tune_report import TuneReport
 from nes_lab.surgery.for_inference import keep_for_inference_
 from nes_lab.surgery.replace import replace_layers
@@ -55,6 +56,7 @@ class Timing:
         error: Relative standard error of the ratio of both times.
         rounds: How often each network was measured.
         slowest: Names and times of the slowest layers, as text for messages.
+        spread: Time of the compressed network / time of the dense model, with its spread; None if it is not known.
     """
 
     plan: CompressionPlan
@@ -63,6 +65,12 @@ class Timing:
     error: float
     rounds: int
     slowest: str = ""
+    spread: Ratio | None = None
+
+    @property
+    def uncertainty(self) -> float:
+        """Two standard errors of the ratio of both times, as a share of the ratio."""
+        return 2 * self.error
 
 
 class PlanTimer(Protocol):
@@ -192,7 +200,7 @@ class _Search:
 
     def within_limit(self, timing: Timing) -> bool:
         """Return True if a network's measured time is clearly below the limit on time."""
-        return timing.ms * (1 + MARGIN + 2 * timing.error) <= self.limit(timing)
+        return timing.ms * (1 + MARGIN + timing.uncertainty) <= self.limit(timing)
 
     def limit(self, timing: Timing) -> float:
         """Return the limit on time in milliseconds. A limit in percent is a share of the dense model's time."""
@@ -209,18 +217,20 @@ class _Search:
             f"standard errors ({least.error:.1%} each)"
         )
         slowest = [f"slowest there: {least.slowest}"] if least.slowest else []
+        busy = ["the machine was too busy for a smaller margin"] if least.spread and least.spread.is_unsure else []
         tuned = [note for note in least.plan.notes if "tuned on" in note]
-        message = f"latency_ms={self.budget.latency_ms!r} cannot be met: " + "; ".join([times, *slowest, *tuned])
+        message = f"latency_ms={self.budget.latency_ms!r} cannot be met: " + "; ".join([times, *busy, *slowest, *tuned])
         return BudgetError(message, least=least.plan.predicted)
 
 
 def _with_notes(timing: Timing, budget: Budget, search: _Search) -> CompressionPlan:
     share = f", which is {budget.latency_ms} of dense" if isinstance(budget.latency_ms, str) else ""
+    spread = "" if timing.spread is None else f"; {timing.spread.words('the network', 'the dense model')}"
     note = (
         f"{format_ms(timing.ms)} measured (median of {timing.rounds} rounds, in turn with the dense model's "
         f"{format_ms(timing.dense_ms)}); the limit is {format_ms(search.limit(timing))}{share}; searched with a margin of {MARGIN:.0%} "
         f"and two standard errors (now {timing.error:.1%} each), by tuning {len(search.timings)} sizes in "
-        f"{time.perf_counter() - search.begun:.0f} s"
+        f"{time.perf_counter() - search.begun:.0f} s{spread}"
     )
     return replace(timing.plan, notes=(*timing.plan.notes, note), latency_ms=timing.ms)
 
@@ -272,7 +282,7 @@ class DeviceTimer:
             )
         ratio = ratio_of_times(times["net"], times["dense"])
         ms, dense_ms = median(times["net"]), median(times["dense"])
-        return Timing(plan, ms, dense_ms, ratio.error / max(ratio.median, 1e-9), ratio.rounds, slowest)
+        return Timing(plan, ms, dense_ms, ratio.error / max(ratio.median, 1e-9), ratio.rounds, slowest, ratio)
 
     def _within_madds(self, tuned: CompressionPlan, report: TuneReport) -> CompressionPlan:
         """Choose slower ways to compute some layers, so that the limit on multiply-adds is met.

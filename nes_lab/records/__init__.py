@@ -19,6 +19,7 @@
 ``result_notes``: say when the numbers of a finished training mean little.
 ``network_forms``: say what the dense, trained, fused and tuned forms of a network differ in.
 ``explanations``: say how far two networks look at the same parts of their inputs.
+``spread``: say how much measured times scatter, and whether two of them can be told apart.
 ``tune_report``: the fastest execution plan (way to compute the layer) of each layer, and how it was measured.
 ``sensitivity_report``: how much the loss or the fitting error grows when a single layer's epitome shrinks.
 ``preprocessing``: how images become the inputs of a network.

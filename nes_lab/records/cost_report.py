@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 from nes_lab.records.columns import columns
 from nes_lab.records.counts import QUANTITIES, Counts, total
 from nes_lab.records.record import Part, Record
+from nes_lab.records.spread import Ratio, ratio_of_times
 from nes_lab.records.table import Table, merge_rows
 from nes_lab.renamed import warn_renamed
 from nes_lab.text import format_number, format_shape, format_share
@@ -215,6 +216,8 @@ class LatencyReport(Record):
         threads: Number of threads that torch uses on the CPU.
         device: Name of the device on which the model ran.
         dtype: Type of the input's numbers.
+        low_ms, high_ms: Lower and upper quartile of the times, in milliseconds: half of the passes lie between them. None in
+            reports of older versions.
 
     Examples:
         >>> import nes_lab
@@ -232,12 +235,16 @@ class LatencyReport(Record):
     threads: int
     device: str
     dtype: str
+    low_ms: float | None = None
+    high_ms: float | None = None
 
     def __repr__(self) -> str:
         where = (
             f"batch {self.batch}, {self.threads} thread{'' if self.threads == 1 else 's'}, {self.device}, {self.dtype}"
         )
-        return f"LatencyReport: median {self.median_ms:.3f} ms, 90th percentile {self.p90_ms:.3f} ms ({where})"
+        half = "" if self.low_ms is None else f"half of the passes in {self.low_ms:.3f} to {self.high_ms:.3f} ms, "
+        times = f"median {self.median_ms:.3f} ms, {half}90th percentile {self.p90_ms:.3f} ms"
+        return f"LatencyReport: {times} ({where})"
 
     def table(self) -> Table:
         """Return the measured time of a model as a table of one row."""
@@ -252,7 +259,23 @@ class LatencyReports(dict[str, LatencyReport]):
         >>> report = nes_lab.LatencyReport(1.5, 1.8, 20, 1, 2, "cpu", "float32")
         >>> LatencyReports(dense=report).table().rows[0]["name"]
         'dense'
+
+    Attributes:
+        rounds_ms: Name of each model -> its milliseconds in every round. Empty if the rounds are not known.
     """
+
+    rounds_ms: Mapping[str, Sequence[float]] = {}
+
+    def compare(self, name: str, other: str) -> Ratio:
+        """Return the time of one model / the time of another, with the spread over the rounds that timed both.
+
+        Examples:
+            >>> reports = LatencyReports()
+            >>> reports.rounds_ms = {"fused": [1.0, 1.1, 1.0], "dense": [2.0, 2.2, 2.0]}
+            >>> reports.compare("fused", "dense").median
+            0.5
+        """
+        return ratio_of_times(self.rounds_ms[name], self.rounds_ms[other])
 
     def table(self) -> Table:
         """Return the measured times as a table with one row per model."""
@@ -260,7 +283,15 @@ class LatencyReports(dict[str, LatencyReport]):
         return Table(
             [replace(first, title="network"), *others],
             [{"name": name, **asdict(report)} for name, report in self.items()],
+            after=self._lines(),
         )
+
+    def _lines(self) -> tuple[str, ...]:
+        fastest = min(self.rounds_ms, key=lambda name: self[name].median_ms, default="")
+        return tuple(self.compare(name, fastest).words(name, fastest) for name in self.rounds_ms if name != fastest)
+
+    def __str__(self) -> str:
+        return self.table().text()
 
     def _repr_html_(self) -> str:
         return self.table().html()

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nes_lab.records.columns import Column
+from nes_lab.records.spread import Ratio
 from nes_lab.records.table import Table
 from nes_lab.text import NO_VALUE, format_bytes, format_ms, format_share
 
@@ -27,7 +28,7 @@ _COLUMNS = (
     Column("size", "file size", "Bytes of its parameters and buffers in a file."),
     Column("time", "time of a call", "Median of the timed calls."),
     Column("most", "9 of 10 calls within", "90th percentile of the timed calls."),
-    Column("share", "time against as trained", "Median time, as a share of that of the trained network."),
+    Column("share", "time against as trained", "Median ratio of the times in one round, with two standard errors."),
     Column(
         "differs", "outputs differ by", "Largest difference from the trained network, relative to the largest output."
     ),
@@ -54,27 +55,48 @@ def _shown(row: Mapping[str, Any], trained: float) -> dict[str, Any]:
         "size": format_bytes(row["stored_bytes"]),
         "time": format_ms(row["median_ms"]),
         "most": format_ms(row["p90_ms"]),
-        "share": format_share(row["median_ms"], trained, digits=0),
+        "share": _share(row, trained),
         "differs": NO_VALUE if difference is None else f"{difference:.0e}",
     }
+
+
+def _share(row: Mapping[str, Any], trained: float) -> str:
+    ratio = _ratio(row)
+    if ratio is None:
+        return format_share(row["median_ms"], trained, digits=0)
+    return f"{format_share(ratio.median, digits=0)} ± {format_share(ratio.uncertainty, digits=0)}"
+
+
+def _ratio(row: Mapping[str, Any]) -> Ratio | None:
+    """Return the time of a form / that of the trained network, with its spread; None in answers of older versions."""
+    given = row.get("ratio")
+    return None if given is None else Ratio(**given)
 
 
 def forms_finding(found: Mapping[str, Any]) -> str:
     """Return the finding of the comparison in one or two sentences.
 
-    A difference of two times counts only if the slower median is above the 90th percentile of the faster form.
+    Whether a difference counts is decided by :mod:`nes_lab.records.spread`. In answers of older versions it counts if the slower
+    median is above the 90th percentile of the faster form.
 
     Examples:
-        >>> rows = [{"form": "as trained", "median_ms": 2.0, "p90_ms": 2.2}, {"form": "fused", "median_ms": 1.0, "p90_ms": 1.2}]
-        >>> forms_finding({"forms": rows})
+        >>> trained, ratio = {"form": "as trained", "median_ms": 2.0}, {"low": 0.49, "high": 0.51, "rounds": 60}
+        >>> fused = {"form": "fused", "median_ms": 1.0, "ratio": ratio | {"median": 0.5, "error": 0.01}}
+        >>> forms_finding({"forms": [trained, fused]})
         'The fastest form is “Fused”: 1 ms, 50% of the time as trained.'
-        >>> forms_finding({"forms": [rows[0], {"form": "fused", "median_ms": 1.9, "p90_ms": 2.3}]})
-        'No form is faster than as trained by more than the times of single calls differ.'
+        >>> forms_finding({"forms": [trained, fused | {"ratio": ratio | {"median": 0.95, "error": 0.1}}]})
+        'The machine was too busy to tell the forms apart: no form is clearly faster than as trained. Measure again when it is idle.'
     """
     trained = _form(found, "as trained")
     others = [row for row in found["forms"] if row["form"] != "as trained"]
     fastest = min(others, key=lambda row: row["median_ms"], default=trained)
-    if trained["median_ms"] <= fastest["p90_ms"]:
+    ratio = _ratio(fastest)
+    if ratio is not None and ratio.too_busy:
+        return (
+            "The machine was too busy to tell the forms apart: no form is clearly faster than as trained. "
+            "Measure again when it is idle."
+        )
+    if not ratio.is_faster() if ratio else trained["median_ms"] <= fastest.get("p90_ms", 0.0):
         return "No form is faster than as trained by more than the times of single calls differ."
     share = format_share(fastest["median_ms"], trained["median_ms"], digits=0)
     told = f"The fastest form is “{_NAMES[fastest['form']]}”: {format_ms(fastest['median_ms'])}, {share} of the time as trained."

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nes_lab.records.reachable import shares_of
+from nes_lab.records.spread import Ratio
 from nes_lab.text import format_ms, format_number, format_room, format_shape, format_share
 
 __all__ = ["layer_words", "quantity_words", "settings_words", "stage_words", "times_words", "what_binds"]
@@ -136,13 +137,19 @@ def times_words(times: Mapping[str, float]) -> str:
     """Return in words how long a planned network takes beside the dense one, with the spread of the ratio.
 
     Args:
-        times: Median times ``ms`` and ``dense_ms`` in milliseconds, ``error``: the relative standard error of their ratio, and
-            ``rounds``: how often each network was timed.
+        times: Median times ``ms`` and ``dense_ms`` in milliseconds, ``error``: the relative standard error of their ratio,
+            ``rounds``: how often each network was timed, and ``low`` and ``high``: the quartiles of the ratio, if they are known.
 
     Examples:
         >>> times_words({"ms": 14.1, "dense_ms": 15.2, "error": 0.01, "rounds": 40})
-        '14.1 ms, dense 15.2 ms: 0.93 ± 0.01 times as long, from 40 rounds'
+        '14.1 ms, dense 15.2 ms: 0.93 ± 0.02 times as long, from 40 rounds'
+        >>> times_words({"ms": 14.1, "dense_ms": 15.2, "error": 0.1, "rounds": 7, "low": 0.8, "high": 1.1})
+        '14.1 ms, dense 15.2 ms: 0.93 ± 0.19 times as long, from 7 rounds. The machine was too busy to tell them apart'
     """
-    ratio = times["ms"] / times["dense_ms"]
+    share = times["ms"] / times["dense_ms"]
+    ratio = Ratio(
+        share, share * times["error"], times.get("low", share), times.get("high", share), int(times["rounds"])
+    )
     both = f"{format_ms(times['ms'])}, dense {format_ms(times['dense_ms'])}"
-    return f"{both}: {ratio:.2f} ± {ratio * times['error']:.2f} times as long, from {times['rounds']:.0f} rounds"
+    told = f"{both}: {share:.2f} ± {ratio.uncertainty:.2f} times as long, from {ratio.rounds} rounds"
+    return f"{told}. The machine was too busy to tell them apart" if ratio.too_busy else told

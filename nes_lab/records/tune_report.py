@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from nes_lab.errors import PlanError
 from nes_lab.records.columns import columns, ms_as
 from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
 from nes_lab.records.options import ExecutionOption
 from nes_lab.records.record import Part, Record
+from nes_lab.records.spread import Ratio
 from nes_lab.records.table import Table
 from nes_lab.text import format_number, list_some
 
@@ -60,6 +61,8 @@ class LayerTuning(Part):
         madds: Name of each execution plan -> multiply-adds of all calls in one forward pass.
         execution: Name of the chosen execution plan. If nothing was timed, the layer keeps its execution plan.
         reason: Why this execution plan was chosen.
+        quartiles_ms: Name of each execution plan -> lower and upper quartile of its times, in milliseconds: half of the rounds
+            lie between them. Empty in reports of older versions.
     """
 
     name: str
@@ -74,13 +77,14 @@ class LayerTuning(Part):
     madds: Mapping[str, int]
     execution: ExecutionOption
     reason: str
+    quartiles_ms: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def differs(self, plan: LayerPlan) -> str:
         """Describe the first shape or option in which this layer differs from its plan; return an empty string if they agree."""
-        for field in ("weight_shape", "epitome_shape", "patch_channels", "scope", "boundary", "routing"):
-            tuned, planned = getattr(self, field), getattr(plan, field)
+        for part in ("weight_shape", "epitome_shape", "patch_channels", "scope", "boundary", "routing"):
+            tuned, planned = getattr(self, part), getattr(plan, part)
             if tuned != planned:
-                return f"{self.name!r} has {field}={planned!r} in the plan and {tuned!r} here"
+                return f"{self.name!r} has {part}={planned!r} in the plan and {tuned!r} here"
         return ""
 
 
@@ -101,6 +105,7 @@ class TuneReport(Record):
         madds_before, madds_after: Multiply-adds of the complete network for the example input, with the executions that it had
             before and with the chosen ones. None in reports of older versions.
         keep_madds: True: no layer was given an execution with more multiply-adds than it had.
+        ratio_error: Standard error of the ratio. None in reports of older versions.
 
     Examples:
         >>> import torch, nes_lab
@@ -125,6 +130,14 @@ class TuneReport(Record):
     madds_before: int | None = None
     madds_after: int | None = None
     keep_madds: bool = False
+    ratio_error: float | None = None
+
+    @property
+    def comparison(self) -> Ratio | None:
+        """How the tuned network compares with the materialized one, with the spread; None in reports of older versions."""
+        if self.ratio_error is None:
+            return None
+        return Ratio(self.ratio, self.ratio_error, *self.ratio_quartiles, self.rounds)
 
     @property
     def keep_madds_ms(self) -> float:
@@ -217,6 +230,8 @@ class TuneReport(Record):
         low, high = self.ratio_quartiles
         whole = f"{self.tuned_ms:.3f} ms tuned, {self.materialized_ms:.3f} ms materialized"
         ratio = f"ratio {self.ratio:.3f}, half of {self.rounds} rounds in {low:.3f} to {high:.3f}"
+        if self.comparison is not None:
+            ratio = self.comparison.words("tuned", "materialized")
         lines = (self._madds_line(), f"network: {whole}; {ratio}", f"on {self.key}")
         return tuple(line for line in lines if line)
 

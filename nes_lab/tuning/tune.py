@@ -25,7 +25,7 @@ from torch import nn
 from nes_lab.cost.count import count
 from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.cost.probe import run_example
-from nes_lab.cost.timing import Ratio, ratio_of_times, time_rounds
+from nes_lab.cost.timing import time_rounds
 from nes_lab.errors import OptionError
 from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.nn.inspect import epitome_layers
@@ -33,6 +33,7 @@ from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.options import ExecutionName, ExecutionOption
+from nes_lab.records.spread import Ratio, quartiles, ratio_of_times
 from nes_lab.records.tune_report import LayerTuning, TuneReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments
 from nes_lab.surgery.for_inference import for_inference
@@ -133,6 +134,7 @@ def tune(
         materialized_ms=median(times[BASELINE]),
         ratio=ratio.median,
         ratio_quartiles=(ratio.low, ratio.high),
+        ratio_error=ratio.error,
         rounds=ratio.rounds,
         seconds=time.perf_counter() - begun,
         madds_before=madds_before,
@@ -173,10 +175,11 @@ def choose_execution(times: Times) -> tuple[ExecutionOption, str]:
     others = {name: ratio_of_times(t, times[BASELINE]) for name, t in times.items() if name != BASELINE}
     if not others:
         return BASELINE, "no other execution can compute this layer"
-    clearly_faster = [name for name, r in others.items() if r.median + 2 * r.error < 1 - MIN_GAIN]
+    clearly_faster = [name for name, r in others.items() if r.is_faster(by=MIN_GAIN)]
     if not clearly_faster:
         name = min(others, key=lambda n: others[n].median)
-        return BASELINE, f"{name} takes {others[name].median:.2f} of its time, not clearly less"
+        busy = "; the machine was too busy to tell them apart" if others[name].too_busy else ""
+        return BASELINE, f"{name} takes {others[name].median:.2f} of its time, not clearly less{busy}"
     best = min(clearly_faster, key=lambda n: others[n].median)
     return cast(ExecutionOption, best), f"{others[best].median:.2f} of the time materialized"
 
@@ -280,6 +283,7 @@ def _layer_tuning(
         madds=madds,
         execution=execution,
         reason=reason,
+        quartiles_ms={name: (low, high) for name, t in times.items() for low, _, high in [quartiles(t)]},
     )
 
 
@@ -375,7 +379,7 @@ def _time_networks(
         for name, values in rounds.items():
             times[name] += values
         ratio = ratio_of_times(times["tuned"], times[BASELINE])
-        if is_second or time.perf_counter() > end or not 1 < ratio.median <= 1 + 2 * ratio.error:
+        if is_second or time.perf_counter() > end or ratio.median <= 1 or ratio.differs:
             return times, ratio
 
 

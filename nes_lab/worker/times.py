@@ -28,8 +28,8 @@ def measure_times(question: Mapping[str, Any], on_progress: OnProgress | None = 
         on_progress: Called as the work goes on. An error that it raises ends the work.
 
     Returns:
-        Median times ``ms`` and ``dense_ms`` in milliseconds, ``error``: the relative standard error of their ratio, and ``rounds``: how
-        often each network was timed.
+        Median times ``ms`` and ``dense_ms`` in milliseconds, ``error``: the relative standard error of their ratio, ``low`` and
+        ``high``: the quartiles of the ratio, and ``rounds``: how often each network was timed.
 
     Raises:
         NesLabError: If a value is wrong, or the budget cannot be met.
@@ -37,7 +37,7 @@ def measure_times(question: Mapping[str, Any], on_progress: OnProgress | None = 
     Examples:
         >>> question = {"backbone": {"name": "small_mobilenetv2"}, "compression": {"madds": "75%"}, "input_shape": [1, 8, 8], "classes": 10}
         >>> sorted(measure_times(question | {"measure_seconds": 0.5}))
-        ['dense_ms', 'error', 'ms', 'rounds']
+        ['dense_ms', 'error', 'high', 'low', 'ms', 'rounds']
     """
     source, _ = read_question(question)
     answer = PlanDesk().answer(question, on_progress)
@@ -47,4 +47,5 @@ def measure_times(question: Mapping[str, Any], on_progress: OnProgress | None = 
     assert plan.budget is not None  # a question gives a budget
     timer = DeviceTimer(source.make(), source.example(), plan.budget)
     timing = timer(plan, question.get("measure_seconds", SECONDS))
-    return {"ms": timing.ms, "dense_ms": timing.dense_ms, "error": timing.error, "rounds": timing.rounds}
+    times = {"ms": timing.ms, "dense_ms": timing.dense_ms, "error": timing.error, "rounds": timing.rounds}
+    return times | ({} if timing.spread is None else {"low": timing.spread.low, "high": timing.spread.high})

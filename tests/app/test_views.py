@@ -205,7 +205,7 @@ def test_compress_draws_what_can_be_reached_and_sliders_for_it(home, planner):
 def test_compress_measures_the_time_on_request(home, planner):
     at = open_page("compress")
     next(button for button in at.button if button.label == "Time one input").click().run()
-    assert "14.1 ms, dense 15.2 ms: 0.93 ± 0.01 times as long" in words(at)
+    assert "14.1 ms, dense 15.2 ms: 0.93 ± 0.02 times as long" in words(at)
     assert not [button for button in at.button if button.label == "Time one input"]
     at.text_input(key="compression.madds").set_value("50%").run()
     assert "14.1 ms" not in words(at)  # another plan takes another time

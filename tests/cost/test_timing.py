@@ -8,7 +8,8 @@ from statistics import median
 import pytest
 import torch
 
-from nes_lab.cost.timing import device_name, ratio_of_times, time_rounds
+from nes_lab.cost.timing import device_name, time_rounds
+from nes_lab.records.spread import ratio_of_times
 
 CPU = torch.device("cpu")
 
