@@ -134,7 +134,7 @@ class TuneReport(Record):
 
     @property
     def comparison(self) -> Ratio | None:
-        """How the tuned network compares with the materialized one, with the spread; None in reports of older versions."""
+        """Ratio of the times of the tuned and the materialized network, with its spread; None in reports of older versions."""
         if self.ratio_error is None:
             return None
         return Ratio(self.ratio, self.ratio_error, *self.ratio_quartiles, self.rounds)
