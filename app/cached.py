@@ -3,7 +3,7 @@
 Layers are cached. Runs are read again each time, because their files may change.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from nes_lab.experiment.open_runs import open_run
 from nes_lab.experiment.run import Run
 from nes_lab.runs.details import DetailsReader, RunDetails, all_pending
 from nes_lab.runs.info import RunInfo
-from nes_lab.runs.layout import default_root, names
+from nes_lab.runs.layout import METRICS, default_root, names
 from nes_lab.runs.store import RunStore
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "fitting_runs",
     "is_bundled",
     "layers_at",
+    "metrics_of",
     "reading_details",
     "root_of",
     "run_of",
@@ -122,6 +123,28 @@ def details_of(runs: Sequence[RunInfo]) -> dict[str, RunDetails]:
 def reading_details() -> int:
     """Return of how many runs the short curves are still being read in the background."""
     return all_pending([details_reader(str(root)) for root in {RunStore().root, DEMO}])
+
+
+def metrics_of(run: Run) -> Sequence[Mapping[str, Any]]:
+    """Return the rows of metrics that a run has written. They are read again only when their file has changed."""
+    try:
+        about = run.folder.joinpath(METRICS).stat()
+    except OSError:  # there is none yet, or the run was deleted
+        return run.metrics().rows
+    return metrics_at(str(run.store.root), run.id, (about.st_size, about.st_mtime_ns))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def metrics_at(root: str, run_id: str, mark: tuple[int, ...]) -> Sequence[Mapping[str, Any]]:
+    """Return the rows of metrics of a run. All pages share them: nobody may change them.
+
+    Args:
+        root: Folder of all runs.
+        run_id: Id of the run.
+        mark: Numbers that change with the file of metrics. The cached result is used only while they are the same.
+    """
+    del mark
+    return open_run(run_id, root=root).metrics().rows
 
 
 @st.cache_data(max_entries=4000, show_spinner=False)

@@ -16,6 +16,7 @@ from app.components.errors import shown_errors  # noqa: E402
 from app.components.sidebar import sidebar_demo, sidebar_run, sidebar_words  # noqa: E402
 from app.listening import open_warning  # noqa: E402
 from app.remembered import keep_address, restore_address  # noqa: E402
+from app.workers import postpone_start  # noqa: E402
 
 STYLE = """<style>
 .stMainBlockContainer { padding: 2.6rem 2rem 3rem; max-width: 1720px; }
@@ -58,6 +59,7 @@ page = st.navigation(
         st.Page("views/explain.py", title="Explain", icon=":material/visibility:"),
     ]
 )
+postpone_start()
 st.html(STYLE)
 with st.sidebar:
     st.fragment(sidebar_run, run_every=5)()
@@ -70,3 +72,4 @@ if warning is not None:
 with shown_errors():
     page.run()
 keep_address(page.url_path)
+postpone_start()

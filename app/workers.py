@@ -15,28 +15,58 @@ from app.inputs import imports_allowed
 from nes_lab.progress_bar import event_text
 from nes_lab.worker.client import Waiting, Worker
 
-__all__ = ["ask_worker", "start_workers", "stop_workers"]
+__all__ = ["ask_worker", "postpone_start", "start_when_quiet", "stop_workers"]
 
 Kind = Literal["plans", "jobs"]
 
 SECONDS_UNTIL_SHOWN = 0.4
 """Time after which a page says that it waits for an answer, in seconds. A faster answer changes nothing on the page."""
 
+SECONDS_OF_QUIET = 3.0
+"""Time without a page being drawn after which the workers of a new server start, in seconds. Loading torch would slow the pages down."""
+
 _LOCK = threading.Lock()
 _WORKERS: dict[Kind, Worker] = {}
+_TIMERS: list[threading.Timer] = []
+"""The timer that starts the workers, while it waits."""
 
 
-def start_workers() -> None:
-    """Start both workers. They load torch in the background."""
-    for kind in ("plans", "jobs"):
-        _shared(kind).start()
+def start_when_quiet() -> None:
+    """Start both workers as soon as no page was drawn for :data:`SECONDS_OF_QUIET`. A question starts its worker at once."""
+    with _LOCK:
+        _set_timer()
+
+
+def postpone_start() -> None:
+    """Say that a page is being drawn: workers that wait for quiet wait longer. If they have started, do nothing."""
+    with _LOCK:
+        if _TIMERS:
+            _TIMERS.pop().cancel()
+            _set_timer()
 
 
 def stop_workers() -> None:
     """End both workers."""
     with _LOCK:
+        while _TIMERS:
+            _TIMERS.pop().cancel()
         while _WORKERS:
             _WORKERS.popitem()[1].close()
+
+
+def _set_timer() -> None:
+    timer = threading.Timer(SECONDS_OF_QUIET, _start)
+    timer.daemon = True
+    _TIMERS.append(timer)
+    timer.start()
+
+
+def _start() -> None:
+    """Start both workers. They load torch in the background."""
+    with _LOCK:
+        _TIMERS.clear()
+    for kind in ("plans", "jobs"):
+        _shared(kind).start()
 
 
 def ask_worker(

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.cached import run_of
+from app.cached import metrics_of, run_of
 from app.components.errors import guarded, plain_text
 from nes_lab.figures.progress import progress_text, queue_text
 from nes_lab.figures.run_report import fit_comparison
@@ -32,7 +32,7 @@ def live(run_id: str, state_when_drawn: str) -> None:
     if info.is_active:
         st.set_page_config(page_title=f"{info.progress:.0%} · {info.label or 'run'} · NES Lab")
     events = run.events()
-    st.progress(info.bar_progress, text=progress_text(info, run.metrics().rows, events))
+    st.progress(info.bar_progress, text=progress_text(info, metrics_of(run), events))
     if compared := fit_comparison(events):
         st.caption(plain_text(compared))
     if advice := info.needs_text() or STATES[info.state].advice:

@@ -6,8 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from app.cached import layers_at, run_of, starts_at
+from app.cached import layers_at, metrics_of, run_of, starts_at
 from app.components.errors import guarded, plain_text
+from app.components.log_lines import show_log
 from app.components.plot import plot
 from app.components.run_state import seconds_between
 from app.components.tables import show
@@ -81,12 +82,12 @@ def live(
         show_health(run, info, curves)
         st.markdown("**Log**")
         lines = event_lines(curves.metrics, curves.events)
-        st.code("\n".join(lines) or "Nothing has happened yet.", language=None, wrap_lines=True)
+        show_log("\n".join(lines) or "Nothing has happened yet.")
     if other is not None:
         show_against(run, run_of(other.info.id))
     output = st.expander("Output of the training process", expanded=STATES[info.state].tone == "bad")
     with output, st.container(height=260, autoscroll=True):  # the newest lines are visible
-        st.code(run.log() or "The process has printed nothing.", language=None, wrap_lines=True)
+        show_log(run.log() or "The process has printed nothing.")
 
 
 def curves_of(run: Run) -> RunCurves:
@@ -96,7 +97,7 @@ def curves_of(run: Run) -> RunCurves:
     for step in run.snapshot_steps():
         with suppress(NesLabError):  # one damaged snapshot must not hide the curves
             history.append((step, starts_at(root, info.id, step, info.attempt)))
-    return RunCurves(info, run.metrics().rows, run.events(), start_moves(history))
+    return RunCurves(info, metrics_of(run), run.events(), start_moves(history))
 
 
 def show_health(run: Run, info: RunInfo, curves: RunCurves) -> None:

@@ -29,7 +29,7 @@ __all__ = ["DetailsReader", "RunDetails", "all_pending"]
 MOST_SECONDS = 0.25
 """Longest time for reading at once; the rest is read in the background."""
 
-DELAY_SECONDS = 0.5  # the page that asks is drawn first
+DELAY_SECONDS = 1.5  # the page that asks is drawn first
 MOST_CACHED = 1000
 _Mark = tuple[int, ...]
 _PARTS = ("", layout.METRICS, layout.CHECKPOINTS, layout.SNAPSHOTS)
