@@ -8,10 +8,10 @@ import streamlit as st
 from pydantic.fields import FieldInfo
 
 from app.components.errors import show_error
-from app.labels import choice_of, choice_words, label_of
 from nes_lab.config import ExperimentConfig, Knob, Section, knobs
 from nes_lab.config.changed import changed_fields
 from nes_lab.import_spec import own_names
+from nes_lab.records.field_names import choice_of, choice_words, label_of
 from nes_lab.runs.layout import is_run_id
 
 __all__ = [

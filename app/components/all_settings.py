@@ -7,11 +7,11 @@ import streamlit as st
 
 from app.components.errors import show_error
 from app.inputs import field_input
-from app.labels import choice_of, choice_words, label_of
 from nes_lab.config import Knob, knobs, load_config
 from nes_lab.errors import NesLabError
 from nes_lab.geometry.start_rules import ROUTING_MODES
 from nes_lab.records.dataset_facts import DATASET_FACTS
+from nes_lab.records.field_names import choice_of, choice_words, label_of
 
 __all__ = ["ask_all_settings"]
 

@@ -14,6 +14,7 @@ from app.workers import ask_worker
 from nes_lab.errors import NesLabError
 from nes_lab.figures.trade_off import trade_off
 from nes_lab.records.columns import Column
+from nes_lab.records.field_names import label_of
 from nes_lab.records.table import Table
 from nes_lab.runs.layout import default_root
 from nes_lab.runs.query import run_table
@@ -23,7 +24,7 @@ from nes_lab.runs.verdict import setting_table, verdict
 from nes_lab.sweeps.importances import LEAST_TRIALS
 from nes_lab.sweeps.launch import resume_sweep, stop_sweep
 from nes_lab.sweeps.overview import SweepView, list_sweeps, sweep_log, sweeps_table, trials_table
-from nes_lab.sweeps.words import field_words, objective_words
+from nes_lab.sweeps.words import objective_words
 from nes_lab.worker.client import Refusal, WorkerError
 
 SECONDS = 3
@@ -135,7 +136,7 @@ def show_importances(view: SweepView) -> None:
         Column("setting", "Setting", "A setting in which the trials differ."),
         Column("share", "Importance", "Share of the differences that it explains, by Optuna.", style="progress"),
     )
-    rows = [{"setting": field_words(path), "share": share} for path, share in known[mark].items()]
+    rows = [{"setting": label_of(path), "share": share} for path, share in known[mark].items()]
     show(Table(columns, rows), key=f"importances-{view.name}-{objective}")
 
 

@@ -29,5 +29,6 @@
 ``html_table``: writes a table as HTML for notebooks.
 ``renamed_fields``: reads configurations that use old names of fields.
 ``backbone_list``: params, multiply-adds, input and published accuracy of every backbone, for a list to choose from.
+``field_names``: name the fields of a configuration, and their values, for people.
 ``dataset_facts``: size, channels and classes of each known data set.
 """

@@ -17,13 +17,14 @@ from typing import Any
 
 from nes_lab.errors import RunError
 from nes_lab.records.columns import Column, columns
+from nes_lab.records.field_names import field_words
 from nes_lab.records.options import ExecutorName
 from nes_lab.records.table import Table
 from nes_lab.runs import layout, process
 from nes_lab.runs.files import read_json, read_tail
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.store import RunStore
-from nes_lab.sweeps.words import field_words, setting_words
+from nes_lab.sweeps.words import setting_words
 from nes_lab.text import list_all
 
 __all__ = [

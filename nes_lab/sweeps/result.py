@@ -16,7 +16,7 @@ from nes_lab.records.columns import columns, number_column
 from nes_lab.records.record import Part, Record
 from nes_lab.records.table import Table
 from nes_lab.runs.query import nondominated
-from nes_lab.sweeps.space import describe
+from nes_lab.sweeps.words import setting_words
 
 __all__ = ["SweepResult", "SweepSetting", "SweepTrial", "front", "settings_of"]
 
@@ -85,7 +85,7 @@ class SweepResult(Record):
 
     Examples:
         >>> import nes_lab
-        >>> trial = {"number": 0, "label": "seed=0", "settings": {"seed": 0}, "run": "a-run", "state": "failed", "reason": "loss is nan"}
+        >>> trial = {"number": 0, "label": "seed 0", "settings": {"seed": 0}, "run": "a-run", "state": "failed", "reason": "loss is nan"}
         >>> result = {"name": "seeds", "storage": "", "trials": [trial], "objectives": {"top1": "maximize"}, "planned": 1}
         >>> [trial.reason for trial in nes_lab.SweepResult.from_dict(result).unfinished]
         ['loss is nan']
@@ -178,7 +178,7 @@ def _setting(members: Sequence[SweepTrial]) -> SweepSetting:
     std = {name: statistics.stdev(values) for name, values in columns.items() if len(values) > 1}
     extended = f", extended from {members[0].extended_from}" if members[0].extended_from else ""
     return SweepSetting(
-        (describe(shared) or "all seeds") + extended,
+        (setting_words(shared) or "all seeds") + extended,
         shared,
         tuple(trial.number for trial in members),
         len(done),

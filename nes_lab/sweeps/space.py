@@ -17,6 +17,7 @@ from nes_lab.config.sweep import Range, SweepConfig
 from nes_lab.errors import OptionError
 from nes_lab.recipes.registry import experiment_tree, recipe_names
 from nes_lab.records.renamed_fields import current_fields, current_tree
+from nes_lab.sweeps.words import setting_words
 
 __all__ = [
     "Candidate",
@@ -26,7 +27,6 @@ __all__ = [
     "check_corners",
     "check_space",
     "decode",
-    "describe",
     "encode",
     "enumerate_trials",
     "has_grown",
@@ -98,7 +98,7 @@ def check_space(config: SweepConfig) -> SweepSpace:
     Examples:
         >>> from nes_lab.config.sweep import load_sweep
         >>> [trial.label for trial in check_space(load_sweep({"name": "a", "space": {"seed": [0, 1]}})).candidates]
-        ['seed=0', 'seed=1']
+        ['seed 0', 'seed 1']
     """
     space = SweepSpace(config, base_tree(config.base))
     if not space.learns:
@@ -139,7 +139,7 @@ def candidate(base: Mapping[str, Any], point: Mapping[str, Any]) -> Candidate:
 
     Examples:
         >>> candidate({}, {"seed": 3, "training.epochs": 2}).label
-        'seed=3 epochs=2'
+        'seed 3, epochs 2'
     """
     tree = current_tree(json.loads(json.dumps(base, default=str)))
     settings = {path: value for path, value in point.items() if not _is_left_out(path, point)}
@@ -147,7 +147,7 @@ def candidate(base: Mapping[str, Any], point: Mapping[str, Any]) -> Candidate:
         section, _, field = path.rpartition(".")
         for name, value in current_fields(section, field, settings[path]).items():
             _put(tree, f"{section}.{name}" if section else name, value)
-    label = describe(settings)
+    label = setting_words(settings)
     try:
         config = load_config(tree)
     except OptionError as error:
@@ -189,29 +189,6 @@ def _put(tree: dict[str, Any], path: str, value: Any) -> None:
             tree[parent] = {}
         tree = tree[parent]
     tree[last] = json.loads(json.dumps(value))
-
-
-def describe(settings: Mapping[str, Any]) -> str:
-    """Return settings in words: a short name of each field, and its value.
-
-    The short name is the last part of the field's path, without ``.name`` at the end. If two fields have the same short name,
-    the full paths are written.
-
-    Examples:
-        >>> describe({"backbone.name": "resnet18", "compression": None})
-        'backbone=resnet18 compression=none'
-    """
-    short = {path: path.removesuffix(".name").rpartition(".")[2] for path in settings}
-    names = {path: name if list(short.values()).count(name) == 1 else path for path, name in short.items()}
-    return " ".join(f"{names[path]}={_word(value)}" for path, value in settings.items())[:500]
-
-
-def _word(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, Mapping):
-        return ",".join(f"{name}:{_word(inner)}" for name, inner in value.items())
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def encode(value: Any) -> str | int | float | bool | None:

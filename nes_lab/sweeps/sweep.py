@@ -21,8 +21,9 @@ from nes_lab.runs.store import RunStore
 from nes_lab.sweeps.executors import Executor, LocalExecutor
 from nes_lab.sweeps.ray_executor import RayExecutor
 from nes_lab.sweeps.result import SweepResult, SweepTrial
-from nes_lab.sweeps.space import check_space, describe
+from nes_lab.sweeps.space import check_space
 from nes_lab.sweeps.trials import OnRun, TrialRunner
+from nes_lab.sweeps.words import setting_words
 
 if TYPE_CHECKING:
     from nes_lab.sweeps.study import TrialBook, TrialRecord
@@ -115,7 +116,7 @@ class Sweep:
     Examples:
         >>> sweep = Sweep(load_sweep({"name": "seeds", "space": {"seed": [0, 1]}}), RunStore())
         >>> [trial.label for trial in sweep.space.candidates]
-        ['seed=0', 'seed=1']
+        ['seed 0', 'seed 1']
     """
 
     def __init__(self, config: SweepConfig, store: RunStore) -> None:
@@ -242,5 +243,5 @@ class Sweep:
         state = info.state if record.state == "open" else record.state
         reason = record.reason or ("" if state == "finished" else info.reason)
         numbers = {**summary, **record.values, **later}
-        label = describe(record.settings) + (f", extended from {extended}" if extended else "")
+        label = setting_words(record.settings) + (f", extended from {extended}" if extended else "")
         return SweepTrial(record.number, label, record.settings, record.run, state, numbers, reason, extended)

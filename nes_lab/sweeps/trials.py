@@ -19,7 +19,6 @@ from nes_lab.runs.info import RunInfo
 from nes_lab.runs.store import RunStore
 from nes_lab.sweeps.executors import Executor
 from nes_lab.sweeps.space import Candidate, SweepSpace, key_of
-from nes_lab.sweeps.words import setting_words
 
 if TYPE_CHECKING:
     from nes_lab.sweeps.study import TrialBook, TrialRecord
@@ -116,9 +115,7 @@ class TrialRunner:
         """Return the id of a run for a trial. An unused run of the same experiment is taken first; otherwise a new run is made."""
         if orphan := self.orphans.pop(trial.key, ""):
             return orphan
-        return self.store.create(
-            trial.config.to_dict(), label=setting_words(trial.settings), group=self.space.config.name
-        )
+        return self.store.create(trial.config.to_dict(), label=trial.label, group=self.space.config.name)
 
     def work(self, should_stop: Callable[[], object]) -> bool:
         """Run the trials of the sweep until all have ended, or until ``should_stop`` returns true.

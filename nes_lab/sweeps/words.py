@@ -1,4 +1,4 @@
-"""Name fields, settings and objectives of a sweep for people: no name of a configuration file is left.
+"""Name settings and objectives of a sweep for people: no name of a configuration file is left.
 
 Tests: tests/sweeps/test_form.py.
 """
@@ -8,33 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nes_lab.records.field_names import choice_words, field_words
 from nes_lab.runs.measures import COSTS, RESULTS
 
-__all__ = ["field_words", "objective_words", "setting_words"]
+__all__ = ["objective_words", "setting_words"]
 
-_FIELDS = {
-    "backbone.name": "backbone",
-    "compression": "dense or compressed",
-    "compression.latency_ms": "time",
-    "compression.madds": "MAdds",
-    "data.name": "data set",
-    "training.lr": "learning rate",
-}
-_BARE = ("backbone.name", "compression.routing", "compression.scope", "data.name")
+_BARE = ("backbone.name", "compression.routing", "data.name")
 """Fields whose values say by themselves what they are."""
-
-
-def field_words(path: str) -> str:
-    """Return the name of a field in a sentence.
-
-    Args:
-        path: Dotted path of the field.
-
-    Examples:
-        >>> field_words("compression.madds"), field_words("training.warmup_epochs")
-        ('MAdds', 'warmup epochs')
-    """
-    return _FIELDS.get(path) or path.rpartition(".")[2].replace("_", " ")
 
 
 def setting_words(settings: Mapping[str, Any]) -> str:
@@ -47,7 +27,7 @@ def setting_words(settings: Mapping[str, Any]) -> str:
         >>> setting_words({"compression.madds": "50%", "compression.routing": "tiled", "training.lr": 0.05, "seed": 1})
         'MAdds 50%, tiled, learning rate 0.05, seed 1'
         >>> setting_words({"compression": None, "seed": 1}), setting_words({"compression": {"madds": "60%"}})
-        ('dense, seed 1', 'compressed')
+        ('dense, seed 1', 'compressed (MAdds 60%)')
     """
     return ", ".join(_words(path, value) for path, value in settings.items())[:500]
 
@@ -65,6 +45,7 @@ def objective_words(name: str) -> str:
 
 def _words(path: str, value: Any) -> str:
     if path == "compression":
-        return "dense" if value is None else "compressed"
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text if path in _BARE else f"{field_words(path)} {text}"
+        inner = setting_words({f"compression.{name}": each for name, each in (value or {}).items()})
+        return "dense" if value is None else f"compressed ({inner})" if inner else "compressed"
+    text = f"{value:.4g}" if isinstance(value, float) else choice_words(path, str(value))
+    return text if path in _BARE else f"{field_words(path).removesuffix(' budget')} {text}"

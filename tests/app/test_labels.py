@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.labels import CHOICES, choice_of, choice_words, in_words
-from nes_lab.config import knobs
+from app.labels import in_words
 
 
 @pytest.mark.parametrize(
@@ -24,11 +23,3 @@ from nes_lab.config import knobs
 )
 def test_commands_and_names_of_files_become_those_of_the_app(message, shown):
     assert shown in in_words(message) and "nes-lab" not in in_words(message)
-
-
-def test_every_named_choice_is_one_and_has_a_name_of_its_own():
-    for path, named in CHOICES.items():
-        (knob,) = (knob for knob in knobs() if knob.path == path)
-        names = [choice_words(path, value) for value in knob.choices]
-        assert set(named) <= set(knob.choices) and len(set(names)) == len(names)
-        assert [choice_of(path, name) for name in names] == list(knob.choices)

@@ -703,7 +703,7 @@ def test_runs_compares_selected_runs(store):
     assert figures(at)[0]["layout"]["title"]["text"] == "Curves of 2 runs"
     results, settings = (at.dataframe[index].value for index in (1, 2))
     assert list(results["id"]) == chosen
-    assert list(settings["field"]) == ["Routing"]  # the labels are the heads of the columns
+    assert list(settings["field"]) == ["Who sets the starts"]  # the labels are the heads of the columns
     at.button_group(key="across").set_value("epoch").run()
     assert figures(at)[0]["layout"]["xaxis2"]["title"]["text"] == "epoch" and not at.error
     assert figures(open_page("runs", picked=chosen[0])) == []

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nes_lab.config import knobs
 from nes_lab.errors import OptionError
-from nes_lab.runs.compared_settings import compared_settings, setting_title
+from nes_lab.runs.compared_settings import compared_settings
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import COLUMNS, config_difference, group_rows, pareto, run_table
 
@@ -93,15 +92,9 @@ def test_run_table_gives_old_and_new_field_names_one_setting():
     assert rows[0]["setting"] == rows[1]["setting"] is not None
 
 
-def test_every_setting_of_the_configuration_has_a_name_for_people():
-    titles = [setting_title(knob.path) for knob in knobs()]
-    assert all("." not in title and "_" not in title for title in titles)
-    assert len(set(titles)) == len(titles)
-
-
 def test_settings_of_the_compression_are_compared_among_compressed_runs():
     configs = ({"routing": "free", "patch": 8, "round_to": 8}, {"routing": "tiled", "patch": 8, "round_to": 4}, None)
     runs = [RunInfo(name, config={"compression": c}) for name, c in zip("abc", configs, strict=True)]
     rows = {row["field"]: [row[f"run-{place}"] for place in range(3)] for row in compared_settings(runs).rows}
-    assert rows == {"Routing": ["free", "tiled", "dense"], "Channels rounded to": ["8", "4", "–"]}
+    assert rows == {"Who sets the starts": ["free", "tiled", "dense"], "Round channels to": ["8", "4", "–"]}
     assert len(compared_settings([runs[0], runs[2]]).rows) == 1

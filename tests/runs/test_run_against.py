@@ -30,8 +30,8 @@ def test_run_against_compares_at_the_last_epoch_that_both_have_and_skips_pauses(
     assert [column.title for column in table.columns] == ["what", "this run", "yours", "difference"]
     rows = {row["field"]: (row["this"], row["other"], row["difference"]) for row in table.rows}
     assert rows == {
-        "Routing": ("learner", "tiled", "–"),
-        "Compression: wiring": ("input axis", "both axes", "–"),
+        "Who sets the starts": ("learner", "tiled", "–"),
+        "Channels that shrink": ("input", "output and input", "–"),
         "Top-1 at epoch 3": ("71.80 %", "71.60 %", "+0.20 points, one run each: may be chance"),
         "Time of an epoch": ("9 s", "6 s", "1.5 ×"),
         "MAdds": ("225", "225", "equal"),

@@ -36,7 +36,7 @@ def file(tmp_path, tree, monkeypatch):
 def test_a_dry_run_lists_the_trials_and_touches_nothing(file, tmp_path, capsys):
     assert main(["sweep", file(), "--dry-run"]) == 0
     out = capsys.readouterr().out
-    assert "sweep seeds: 3 trials (grid)" in out and out.splitlines()[-1].split() == ["2", "seed=2"]
+    assert "sweep seeds: 3 trials (grid)" in out and out.splitlines()[-1].split() == ["2", "seed", "2"]
     assert not (tmp_path / "runs").exists() and not (tmp_path / "sweeps").exists()
     assert main(["sweep", file(), "--dry-run", "--json"]) == 0
     assert [trial["settings"] for trial in json.loads(capsys.readouterr().out)["trials"]] == [
@@ -63,8 +63,8 @@ def test_a_table_a_front_and_what_failed(file, capsys):
     assert main(["sweep", file(space={"seed": [1, 0, 13]}), "--jobs", "3"]) == 1
     said = capsys.readouterr()
     lines = said.out.splitlines()
-    assert "2 of 3 trials finished" in lines and "seed=13 is failed: ValueError: boom" in lines
-    assert any(line.split()[:2] == ["seed=0", "50.00"] and " finished " in line for line in lines)
+    assert "2 of 3 trials finished" in lines and "seed 13 is failed: ValueError: boom" in lines
+    assert any(line.split()[:3] == ["seed", "0", "50.00"] and " finished " in line for line in lines)
     assert ["*", "all", "seeds", "2", "of", "3", "50.50", "±", "0.71", "100.5", "±", "0.7071", "10"] in [
         line.split() for line in lines
     ]

@@ -19,7 +19,7 @@ def test_a_grid_is_every_combination_in_the_order_written():
     found = labels(space=space)
     assert len(found) == 12
     assert found[:4] == [
-        f"madds=50% routing={r} seed={s}" for r, s in (("tiled", 0), ("tiled", 1), ("tiled", 2), ("free", 0))
+        f"MAdds 50%, {r}, seed {s}" for r, s in (("tiled", 0), ("tiled", 1), ("tiled", 2), ("free", 0))
     ]
     assert labels(space=space, trials=5) == found[:5]
 
@@ -27,9 +27,9 @@ def test_a_grid_is_every_combination_in_the_order_written():
 def test_a_dense_network_has_no_fields_of_compression_and_appears_once():
     space = {"compression": [None, {"madds": "50%"}], "compression.routing": ["tiled", "free"], "seed": [0, 1]}
     assert labels(space=space) == [
-        "compression=none seed=0",
-        "compression=none seed=1",
-        *(f"compression=madds:50% routing={routing} seed={seed}" for routing in ("tiled", "free") for seed in (0, 1)),
+        "dense, seed 0",
+        "dense, seed 1",
+        *(f"compressed (MAdds 50%), {routing}, seed {seed}" for routing in ("tiled", "free") for seed in (0, 1)),
     ]
 
 
@@ -43,8 +43,9 @@ def test_the_base_stays_and_only_the_space_changes():
 
 
 def test_ranges_with_a_step_are_lists():
-    assert labels(space={"training.lr": {"low": 0.1, "high": 0.3, "step": 0.1}}) == ["lr=0.1", "lr=0.2", "lr=0.3"]
-    assert labels(space={"seed": {"low": 2, "high": 7, "step": 2}}) == ["seed=2", "seed=4", "seed=6"]
+    lrs = labels(space={"training.lr": {"low": 0.1, "high": 0.3, "step": 0.1}})
+    assert lrs == [f"learning rate 0.{n}" for n in (1, 2, 3)]
+    assert labels(space={"seed": {"low": 2, "high": 7, "step": 2}}) == ["seed 2", "seed 4", "seed 6"]
 
 
 def test_random_trials_depend_on_seed_and_number_alone():
@@ -114,7 +115,7 @@ def test_mistakes_name_their_place(tree, changed, message):
 
 
 def test_a_wrong_combination_is_found_before_anything_starts():
-    with pytest.raises(OptionError, match=r"trial \(routing=tild\): compression.routing='tild'.*Did you mean 'tiled'"):
+    with pytest.raises(OptionError, match=r"trial \(tild\): compression.routing='tild'.*Did you mean 'tiled'"):
         labels(base={"compression": {"madds": "50%"}}, space={"compression.routing": ["tiled", "tild"]})
     tree = {"name": "s", "sampler": "tpe", "trials": 3, "space": {"training.lr": {"low": 0.1, "high": 1000.0}}}
     with pytest.raises(OptionError, match=r"training.lr=1000"):

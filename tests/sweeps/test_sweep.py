@@ -55,7 +55,8 @@ def test_all_trials_are_ordinary_runs_and_are_trained_once(store, tree):
     assert (found.front[0].mean["top1"], found.front[0].std["top1"]) == (51.0, 1.0)
     infos = {info.id: info for info in store.list()}
     assert {info.group for info in infos.values()} == {"seeds"}
-    assert [infos[trial.run].label for trial in found.trials] == ["seed 0", "seed 1", "seed 2"]
+    assert [infos[trial.run].label for trial in found.trials] == [trial.label for trial in found.trials]
+    assert [trial.label for trial in found.trials] == ["seed 0", "seed 1", "seed 2"]
     assert (told.count("began"), told.count("ended")) == (3, 3)
     assert (events[-1]["phase"], events[-1]["total"]) == ("trials", 3) and events[-1]["done"] <= 3
     assert "NES_LAB_PLACES" not in os.environ
@@ -345,11 +346,11 @@ def test_a_lucky_seed_does_not_make_the_front():
     wild += [trial(5, "failed", settings={"r": "tiled", "seed": 2})]
     twin = trial(6, run="0", settings={"r": "free", "seed": 0}, top1=60.0, madds=5.0)  # drawn twice by a sampler
     found = SweepResult("s", "", (*steady, *wild, twin), {"top1": "maximize", "madds": "minimize"}, 6)
-    assert [setting.label for setting in found.front] == ["r=free"]
+    assert [setting.label for setting in found.front] == ["r free"]
     free, tiled = found.settings
     assert (free.n, free.trials, free.std["top1"]) == (3, (0, 1, 2, 6), 0.0)
     assert (tiled.n, tiled.mean["top1"], tiled.trials) == (2, 50.0, (3, 4, 5))
-    assert found.to_dict()["front"] == ["r=free"] and found.to_dict()["settings"][1]["n"] == 2
+    assert found.to_dict()["front"] == ["r free"] and found.to_dict()["settings"][1]["n"] == 2
 
 
 def test_a_run_that_a_hung_process_holds_is_lost_and_the_others_go_on(store, tree):
@@ -369,7 +370,7 @@ def test_an_extended_run_is_shown_and_averaged_apart(store, tree):
     write_json(folder / "summary.json", read_json(folder / "summary.json") | {"top1": 90.0, "extended_from": "epoch 3"})
     again = sweep_here(store, tree(space={"seed": [0, 1]}))
     assert [trial.run for trial in again.trials] == [trial.run for trial in found.trials]
-    assert (again.trials[1].label, again.trials[1].numbers["top1"]) == ("seed=1, extended from epoch 3", 90.0)
+    assert (again.trials[1].label, again.trials[1].numbers["top1"]) == ("seed 1, extended from epoch 3", 90.0)
     assert [(setting.label, setting.n) for setting in again.settings] == [
         ("all seeds", 1),
         ("all seeds, extended from epoch 3", 1),
