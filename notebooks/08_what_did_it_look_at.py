@@ -184,8 +184,10 @@ assert max(kept.values()) < accuracy["dense"]
 
 # %% [markdown]
 # Both plans keep the stored numbers at half, and both fits lose most of the accuracy before any training, so this small
-# example decides nothing about the two plans. The guide on fitting (docs/fit.md) has the same comparison for a ResNet-56:
-# there the weighed plan keeps about as much as one ratio for all layers, within noise.
+# example decides nothing about the two plans. The guide on fitting (docs/fit.md) has the same comparison for a ResNet-56,
+# with starts searched: 82.8 % for the weighed plan, 81.3 % by residuals alone, 79.2 % by the loss on labeled images, and
+# 82.3 % for one ratio for all layers, which needs fewer multiply-adds. So weighing helps the plan by residuals, but it is
+# no better than one ratio, within noise.
 #
 # ## What to take along
 #

@@ -105,7 +105,8 @@ def _sizes(data: Data) -> str:
     return (
         "The epitome network with separable scope and patches of one channel, searched and calibrated, with half the params. "
         "Only the sizes of the epitomes differ: by one ratio, or by the strategy `sensitivity` with different measurements. "
-        "The importance of a layer is that of `nes_lab.attribution.layer_importance`.\n\n"
+        "The importance of a layer is that of `nes_lab.attribution.layer_importance`. "
+        "The loss is measured on two of the calibration batches, with labels, and at fewer sizes than the residuals.\n\n"
         + "\n".join(lines)
         + f"\n\n{verdict} Top-1 in percent, one seed: differences of a few tenths are noise. "
         f"`--sizes` makes these numbers: {f['device']}, {f['threads']} thread(s), torch "
