@@ -49,6 +49,11 @@ def ask_budget(slots: dict[str, Any]) -> dict[str, Any] | None:
             patch_channels = text_or_none(field_input("compression.patch_channels", placeholder="automatic"))
         with right:
             min_channels = field_input("compression.min_channels")
+        left, right = st.columns(2, vertical_alignment="bottom")
+        with left:
+            share = field_input("compression.share")
+        with right:
+            windows = field_input("compression.windows")
         include = field_input("compression.include", value="", placeholder="all possible layers")
         exclude = field_input("compression.exclude", value="", placeholder="none")
         overrides = text_or_none(field_input("compression.overrides", value="", placeholder="none"))
@@ -62,6 +67,8 @@ def ask_budget(slots: dict[str, Any]) -> dict[str, Any] | None:
         "scope": scope,
         "boundary": boundary,
         "patch_channels": patch_channels,
+        "share": share,
+        "windows": windows,
         "round_to": round_to,
         "wiring": wiring,
         "min_channels": min_channels,

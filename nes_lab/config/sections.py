@@ -30,6 +30,7 @@ from nes_lab.records.options import (
     Preprocess,
     Routing,
     ScopeOption,
+    Share,
     Squash,
     Strategy,
     Wiring,
@@ -222,6 +223,8 @@ class CompressionConfig(Section):
     scope: ScopeOption = option_field("scope")
     boundary: Boundary = option_field("boundary")
     patch_channels: Channels | tuple[Channels, Channels] | None = option_field("patch_channels")
+    share: Share = option_field("share")
+    windows: int = option_field("windows", ge=1, le=64)
     round_to: int = option_field("round_to", ge=1, le=1024)
     wiring: Wiring = option_field("wiring")
     min_channels: int = option_field("min_channels", ge=1, le=65536)

@@ -3,6 +3,7 @@
 ``sampling``: expands an axis from epitome cells to channels, and folds it from channels to epitome cells.
 ``taps``: turns starts (positions of patches in the epitome) into taps: the epitome cells that each index along a weight
 axis reads, and the factor of each cell.
+``flat_windows``: samples a weight from a flat epitome, as sums of windows.
 ``routing_map``: holds a layer's starts, and samples its weight with them.
 ``slices``: expands or folds an axis in a few contiguous slices.
 ``row_operations``: multiplies a sparse sampling matrix with one axis of a tensor.

@@ -7,7 +7,7 @@ Tests: tests/epitome/test_sampling.py
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -17,6 +17,7 @@ from nes_lab.epitome.taps import AxisTaps, axis_taps
 from nes_lab.errors import GeometryError
 from nes_lab.geometry.coverage import read_counts
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry, axis_name
+from nes_lab.geometry.flat_geometry import FlatGeometry
 from nes_lab.geometry.layer_snapshot import LayerSnapshot
 from nes_lab.records.columns import columns
 from nes_lab.records.table import Table
@@ -36,6 +37,7 @@ class RoutingMap:
             patches along the output and the input channels. With separable scope the shape is ``(R_in,)`` for the input axis,
             ``(R_out,)`` for the others.
         mode: Name of the routing mode that set the starts, such as ``tiled``.
+        alpha: Only for a flat epitome: factor of each window, ``(R_out, R_in, windows)``.
 
     Examples:
         >>> import nes_lab
@@ -49,6 +51,7 @@ class RoutingMap:
     geometry: EpitomeGeometry
     starts: tuple[Tensor | None, ...]
     mode: str
+    alpha: Tensor | None = None
 
     def __repr__(self) -> str:
         shapes = f"weight {format_shape(self.geometry.weight_shape)} from epitome {format_shape(self.geometry.epitome_shape)}"
@@ -84,6 +87,8 @@ class RoutingMap:
             scope=geometry.scope,
             boundary=geometry.boundary,
             routing=self.mode,
+            windows=geometry.windows if isinstance(geometry, FlatGeometry) else 1,
+            alpha=None if self.alpha is None else self.alpha.detach().float().cpu().numpy(),
         )
 
     def taps(self, axis: int) -> AxisTaps | None:
@@ -94,7 +99,8 @@ class RoutingMap:
         starts = self.starts[axis]
         if starts is None:
             return None
-        return axis_taps(starts, self.geometry, axis, fractional=starts.is_floating_point())
+        taps = axis_taps(starts, self.geometry, axis, fractional=starts.is_floating_point())
+        return taps if self.alpha is None else replace(taps, alpha=self.alpha)
 
     def materialize(self, epitome: Tensor) -> Tensor:
         """Sample the weight from an epitome. The weight is a linear function of the epitome."""

@@ -22,6 +22,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from nes_lab.epitome.flat_windows import read_windows, sum_windows
 from nes_lab.epitome.row_operations import combine, kernels_for, rows_supported, tracing, weight_in_one_pass
 from nes_lab.epitome.slices import apply_slices, expand_slices, fold_slices, same_layout, trace_expand, trace_fold
 from nes_lab.epitome.taps import AxisTaps
@@ -153,6 +154,8 @@ def sample_patches(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: E
         >>> sample_patches(torch.tensor([[0.0], [10.0], [20.0]]), (axis_taps(starts, g, 0, True), None), g).flatten()
         tensor([ 5., 15., 10., 20.])
     """
+    if geometry.scope == "flat":
+        return _sample_flat(epitome, taps[0], geometry)
     if geometry.scope == "joint" and any(t is not None for t in taps):
         return _sample_joint(epitome, taps, geometry)
     one_pass = kernels_for(epitome) is not None and not _traced() and (taps[0] is not None or taps[1] is not None)
@@ -161,6 +164,12 @@ def sample_patches(epitome: Tensor, taps: Sequence[AxisTaps | None], geometry: E
         if t is not None:
             weight = expand_kernel(weight, t, axis)
     return weight
+
+
+def _sample_flat(epitome: Tensor, taps: AxisTaps | None, geometry: EpitomeGeometry) -> Tensor:
+    """Sample a weight from a flat epitome, as a sum of windows."""
+    assert taps is not None and taps.alpha is not None  # a flat epitome always has starts, and its layer adds alpha
+    return sum_windows(read_windows(epitome, taps.lower, taps.upper, taps.frac), taps.alpha, geometry)
 
 
 def _sample_channels(epitome: Tensor, taps: Sequence[AxisTaps | None]) -> Tensor:

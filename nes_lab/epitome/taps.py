@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from nes_lab.epitome.constants import constant
+from nes_lab.epitome.flat_windows import window_cells
 from nes_lab.epitome.slices import CellSlice
 from nes_lab.epitome.transforms import transforming
 from nes_lab.geometry.epitome_geometry import Axis, EpitomeGeometry
@@ -34,12 +35,14 @@ class AxisTaps:
     Args:
         lower: Lower or only cell, int64. With separable scope the shape is ``(C,)`` for a channel axis of ``C`` channels, and
             ``(C_out, K)`` for a kernel axis of ``K`` positions. With joint scope it is ``(C_out, C_in)`` for a channel axis and
-            ``(C_out, C_in, K)`` for a kernel axis.
+            ``(C_out, C_in, K)`` for a kernel axis. With a flat epitome it is ``(R_out, R_in, windows, L)``, one per entry of a
+            window.
         cells: Number of cells of the epitome axis.
         upper: Upper cell, shape of ``lower``; None if all starts are integers.
         frac: Factor of the upper cell in the blend, in [0, 1], shape of ``lower``; None if all starts are integers.
         slices: The cells of a channel axis as contiguous slices ``(first channel, first cell, length)``. None if there are too
             many slices, or if they were not computed.
+        alpha: Only for a flat epitome: factor of each window, ``(R_out, R_in, windows)``.
     """
 
     lower: Tensor
@@ -47,6 +50,7 @@ class AxisTaps:
     upper: Tensor | None = None
     frac: Tensor | None = None
     slices: tuple[CellSlice, ...] | None = None
+    alpha: Tensor | None = None
 
     @property
     def fractional(self) -> bool:
@@ -265,6 +269,8 @@ def _spread(table: Tensor, geometry: EpitomeGeometry, axis: int, local: bool) ->
         axis: Index of the weight axis.
         local: True: add to each value how far its index is from the beginning of the patch.
     """
+    if geometry.scope == "flat":
+        return window_cells(table, geometry) if local else table.unsqueeze(-1)
     if geometry.scope == "joint":
         table = table.index_select(0, constant(table, _patch_of, geometry.axes[0]))
         table = table.index_select(1, constant(table, _patch_of, geometry.axes[1]))

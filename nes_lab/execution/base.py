@@ -19,6 +19,7 @@ from torch import Tensor
 
 from nes_lab.epitome.taps import AxisTaps
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.geometry.flat_geometry import FlatGeometry
 from nes_lab.records.options import ExecutionName
 
 __all__ = [
@@ -179,7 +180,7 @@ def refuse(form: LayerForm, *causes: Literal["joint", "groups"]) -> str:
 
     Args:
         form: Properties of the layer.
-        causes: What else to refuse. ``joint``: layers with joint scope, where each block of the weight has its own starts.
+        causes: What else to refuse. ``joint``: layers with joint or flat scope, where each block of the weight has its own starts.
             ``groups``: grouped layers.
 
     Returns:
@@ -192,6 +193,8 @@ def refuse(form: LayerForm, *causes: Literal["joint", "groups"]) -> str:
     """
     if form.op.standardized:
         return "each output channel's weights are standardized before use, for which the complete weight is needed"
+    if "joint" in causes and form.geometry.scope == "flat":
+        return "its epitome is flat: each patch is a sum of windows, which share no products"
     if "joint" in causes and form.geometry.scope == "joint":
         return "its scope is 'joint': each block has its own starts, so input channels cannot be folded once for all blocks"
     if "groups" in causes and form.op.groups > 1:
@@ -301,12 +304,16 @@ def sampling_madds(form: LayerForm, axes: Sequence[int]) -> int:
     - separable scope: the axes are sampled one after the other, and each blended value takes two multiply-adds
     - joint scope: all axes are sampled at once, and each weight takes ``2**f`` multiply-adds, where ``f`` is the number of
       axes with fractional starts
+    - flat epitome: each weight takes one multiply-add per window for its factor, and two more for fractional starts
 
     Args:
         form: Properties of the layer.
         axes: Weight axes to sample, in this order.
     """
     geometry, states = form.geometry, form.states
+    if isinstance(geometry, FlatGeometry):
+        blends = 2 if states[0] == "fractional" else 0
+        return (blends + 1) * geometry.windows * prod(geometry.weight_shape)
     if geometry.scope == "joint":
         fractional = sum(states[a] == "fractional" for a in axes)
         return 2**fractional * prod(geometry.weight_shape) if fractional else 0

@@ -49,9 +49,9 @@ class Factored:
         - layers with groups
         - layers with starts on a kernel axis
         """
+        reason = refuse(form, "joint", "groups")
         kernel = zip(form.geometry.axes[2:], form.states[2:], strict=True)
         sampled = [axis for axis, state in kernel if state != "identity"]
-        reason = refuse(form, "joint", "groups")
         if reason or not sampled:
             return reason
         axis = sampled[0]

@@ -21,7 +21,7 @@ from nes_lab.errors import GeometryError, check_choice
 __all__ = ["Axis", "Boundary", "EpitomeGeometry", "Scope", "axis_name", "larger_than_weights"]
 
 Boundary = Literal["clamp", "circular"]
-Scope = Literal["separable", "joint"]
+Scope = Literal["separable", "joint", "flat"]
 
 
 def axis_name(index: int) -> str:
@@ -121,7 +121,8 @@ class EpitomeGeometry:
             for both lengths; where the epitome is shorter, a patch is as long as the epitome. The attribute is always a pair.
             Along the kernel axes a patch always has the complete kernel window.
         scope: ``"separable"``: the start along an axis depends only on the patch's index along this axis. ``"joint"``: each
-            patch has starts of its own.
+            patch has starts of its own. A flat epitome (``"flat"``) has another class,
+            :class:`~nes_lab.geometry.flat_geometry.FlatGeometry`.
         boundary: ``"clamp"``: patches stay inside the epitome. ``"circular"``: a patch that reaches the end of an epitome axis
             continues at the beginning of the axis.
 
@@ -145,14 +146,24 @@ class EpitomeGeometry:
         check_choice("scope", self.scope, get_args(Scope))
         check_choice("boundary", self.boundary, get_args(Boundary))
         object.__setattr__(self, "weight_shape", _shape("weight_shape", self.weight_shape))
-        object.__setattr__(self, "epitome_shape", _shape("epitome_shape", self.epitome_shape))
+        object.__setattr__(self, "epitome_shape", _shape("epitome_shape", self.epitome_shape, least=1))
+        self._check()
+        object.__setattr__(self, "patch_channels", self._patch_pair(self.patch_channels))
+        _ = self.axes
+
+    def _check(self) -> None:
+        """Check what an epitome with the axes of the weight must fulfill."""
+        if self.scope == "flat":
+            raise GeometryError("scope='flat' is described by nes_lab.geometry.flat_geometry.FlatGeometry")
         if len(self.epitome_shape) != len(self.weight_shape):
             raise GeometryError(
                 f"epitome_shape={self.epitome_shape} has {len(self.epitome_shape)} axes; "
                 f"the weight {self.weight_shape} needs {len(self.weight_shape)}"
             )
-        object.__setattr__(self, "patch_channels", _patch_pair(self.patch_channels, self.epitome_shape))
-        _ = self.axes
+
+    def _patch_pair(self, value: Any) -> tuple[int, ...]:
+        """Return the lengths of a patch along output and input channels."""
+        return _patch_pair(value, self.epitome_shape)
 
     @cached_property
     def axes(self) -> tuple[Axis, ...]:
@@ -196,6 +207,10 @@ class EpitomeGeometry:
         axis. A patch of output channels has a start along the output axis and along each kernel axis.
         """
         return 1 if axis == 1 else 0
+
+    def patches_of(self, axis: int) -> int:
+        """Return the number of patches that the starts along a weight axis belong to; see :meth:`owner`."""
+        return self.patch_grid[self.owner(axis)]
 
     def limits(self, axis: int) -> np.ndarray:
         """Return the largest start of each patch along one weight axis: the last position at which the patch fits into the epitome.
@@ -242,17 +257,18 @@ def _patch_pair(value: Any, epitome_shape: tuple[int, ...]) -> tuple[int, ...]:
         return epitome_shape[:2]
     if isinstance(value, Integral):
         both = _shape("patch_channels", (value, value), length=2)
-        return tuple(min(pair) for pair in zip(both, epitome_shape, strict=False))
+        return both if len(epitome_shape) == 1 else tuple(min(pair) for pair in zip(both, epitome_shape, strict=False))
     return _shape("patch_channels", value, length=2)
 
 
-def _shape(name: str, value: Any, length: int | None = None) -> tuple[int, ...]:
+def _shape(name: str, value: Any, length: int | None = None, least: int = 2) -> tuple[int, ...]:
     """Check that a shape holds integers of at least 1 and has the required number of axes, and return it as a tuple.
 
     Args:
         name: Name of the argument, for error messages.
         value: The shape to check.
-        length: Required number of axes; None: two or more.
+        length: Required number of axes; None: ``least`` or more.
+        least: Smallest number of axes.
     """
     try:
         shape = tuple(value)
@@ -262,6 +278,6 @@ def _shape(name: str, value: Any, length: int | None = None) -> tuple[int, ...]:
         raise GeometryError(f"{name}={shape}; every length must be an integer of at least 1")
     if length is not None and len(shape) != length:
         raise GeometryError(f"{name}={shape}; it needs {length} numbers and has {len(shape)}")
-    if len(shape) < 2:
+    if len(shape) < least:
         raise GeometryError(f"{name}={shape}; it needs at least the output and the input axis")
     return tuple(int(v) for v in shape)

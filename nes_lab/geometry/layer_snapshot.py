@@ -14,6 +14,7 @@ import numpy as np
 
 from nes_lab.geometry.coverage import read_counts
 from nes_lab.geometry.epitome_geometry import Boundary, EpitomeGeometry, Scope
+from nes_lab.geometry.flat_geometry import make_geometry
 
 __all__ = ["LayerSnapshot", "with_epitome"]
 
@@ -34,6 +35,8 @@ class LayerSnapshot:
         scope, boundary, routing: Options of the layer.
         gradient: Gradient of the loss with respect to the epitome in the last training step, of the same shape, rounded to 8 bits
             where it was stored; None if it was not kept.
+        windows: Number of windows whose weighted sum is a patch, for a flat epitome.
+        alpha: Factor of each window, ``(R_out, R_in, windows)``, for a flat epitome; None for others, or if it was not kept.
         is_rounded: True if the epitome was stored with 8 bits per number, as at some steps between the first and the latest one.
     """
 
@@ -48,12 +51,16 @@ class LayerSnapshot:
     routing: str = "tiled"
     is_rounded: bool = False
     gradient: np.ndarray | None = None
+    windows: int = 1
+    alpha: np.ndarray | None = None
 
     @property
     def geometry(self) -> EpitomeGeometry:
         """Shapes of the layer's weight, epitome and patches, with the options ``scope`` and ``boundary``."""
         patch = (self.patch_shape[0], self.patch_shape[1])
-        return EpitomeGeometry(self.weight_shape, self.epitome_shape, patch, self.scope, self.boundary)
+        return make_geometry(
+            self.weight_shape, self.epitome_shape, patch, self.scope, self.boundary, windows=self.windows
+        )
 
     def coverage(self) -> np.ndarray:
         """Count how often each epitome cell is read when the weight is sampled; see :func:`read_counts`.

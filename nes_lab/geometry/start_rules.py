@@ -27,6 +27,7 @@ __all__ = [
     "ROUTING_MODES",
     "RoutingMode",
     "RuleAxis",
+    "check_flat_routing",
     "is_identity",
     "learned_routing",
     "routing_mode",
@@ -66,7 +67,7 @@ class RuleAxis:
 
         Along a kernel axis, each patch of output channels gets one start.
         """
-        return np.arange(self.geometry.patch_grid[self.geometry.owner(self.index)])
+        return np.arange(self.geometry.patches_of(self.index))
 
     @property
     def circular(self) -> bool:
@@ -214,12 +215,25 @@ learned_routing(
 )
 
 
+def check_flat_routing(scope: str, routing: str) -> None:
+    """Refuse a routing that cannot set the starts of a flat epitome.
+
+    Raises:
+        OptionError: If the scope is ``flat`` and an index learner would predict the starts.
+    """
+    if scope == "flat" and routing == "learner":
+        raise OptionError(
+            "routing='learner' does not go with a flat epitome (scope='flat', share, windows): an index learner predicts starts per "
+            "axis; give random, tiled, stride or free"
+        )
+
+
 def is_identity(geometry: EpitomeGeometry, axis: int, mode: str) -> bool:
     """Return True if a weight axis has no starts (positions of patches in the epitome).
 
     The cells of the epitome are then read in order along the axis.
 
-    An axis has no starts if both of these conditions are met. Most kernel axes meet them.
+    An axis has no starts if both of these conditions are met. Most kernel axes meet them. A flat epitome always has starts.
 
     - Epitome and weight are equally long along the axis.
     - The routing mode gives no starts to equally long axes, or no patch can move along the axis.
@@ -230,7 +244,11 @@ def is_identity(geometry: EpitomeGeometry, axis: int, mode: str) -> bool:
         [False, True, True, True]
     """
     a = geometry.axes[axis]
-    return a.size == a.cells and (routing_mode(mode).keeps_equal_axes or not geometry.can_move(axis))
+    return (
+        geometry.scope != "flat"
+        and a.size == a.cells
+        and (routing_mode(mode).keeps_equal_axes or not geometry.can_move(axis))
+    )
 
 
 def sampled_axes(geometry: EpitomeGeometry, mode: str) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from nes_lab.epitome.routing_map import RoutingMap
 from nes_lab.errors import GeometryError, OptionError, check_choice
 from nes_lab.nn.bake import bake
 from nes_lab.nn.copy_network import copy_network
+from nes_lab.nn.flat_epitome import load_flat_
 from nes_lab.nn.init import copy_epitome, fit_epitome
 from nes_lab.nn.kinds import class_kind
 from nes_lab.nn.own_attributes import own_attributes
@@ -22,8 +23,10 @@ from nes_lab.records.options import EpitomeInit
 from nes_lab.renamed import renamed_arguments
 
 _SETTINGS = (bool, int, float, str, type(None))
+SAMPLED_FROM = ("epitome", "alpha")
+"""Names of the parameters from which a layer's weight is sampled."""
 
-__all__ = ["DenseExchange", "fill_dense", "hollow_copy"]
+__all__ = ["SAMPLED_FROM", "DenseExchange", "fill_dense", "hollow_copy"]
 
 
 class DenseExchange(nn.Module, ABC):
@@ -38,6 +41,7 @@ class DenseExchange(nn.Module, ABC):
     dense: type[nn.Module]
     """Torch's own class for this kind of layer."""
     epitome: nn.Parameter
+    alpha: nn.Parameter | None
     bias: nn.Parameter | None
     scale: Tensor | None
 
@@ -72,15 +76,21 @@ class DenseExchange(nn.Module, ABC):
         check_choice("initial_weights", initial_weights, get_args(EpitomeInit))
         if initial_weights == "none" or weight.is_meta or self.epitome.is_meta:
             return self
-        make = fit_epitome if initial_weights == "fit" else copy_epitome
         with torch.inference_mode(False), torch.no_grad():
             if not bool(weight.isfinite().all()):
                 raise OptionError("weight holds NaN or infinity; an epitome cannot be made from it")
             self.scale = None
-            self.epitome.copy_(make(self.routing_map(), weight))
+            self._load_cells_(weight, initial_weights)
             if self.bias is not None and bias is not None:
                 self.bias.copy_(bias)
         return self
+
+    def _load_cells_(self, weight: Tensor, initial_weights: EpitomeInit) -> None:
+        if self.alpha is not None:
+            load_flat_([self], [weight], initial_weights)
+        else:
+            make = fit_epitome if initial_weights == "fit" else copy_epitome
+            self.epitome.copy_(make(self.routing_map(), weight))
 
     def copy_dense_state_(self, dense: nn.Module, initial_weights: EpitomeInit = "fit") -> Self:
         """Copy a dense layer's weight, bias, training mode and ``requires_grad`` flags into this layer, and return this layer.
@@ -99,7 +109,7 @@ class DenseExchange(nn.Module, ABC):
             )
         self.load_dense_(dense.weight, dense.bias, initial_weights)  # type: ignore[arg-type]
         for name, parameter in self.named_parameters(recurse=False):
-            source = getattr(dense, "weight" if name == "epitome" else name)
+            source = getattr(dense, "weight" if name in SAMPLED_FROM else name)
             parameter.requires_grad_(source.requires_grad)
         if type(dense) is not self.dense:
             object.__setattr__(self, "shell", hollow_copy(dense))  # not a child: it holds no numbers
@@ -120,7 +130,7 @@ class DenseExchange(nn.Module, ABC):
         with torch.no_grad():
             dense.weight = nn.Parameter(self.materialize().detach().clone())
         for name, parameter in self.named_parameters(recurse=False):
-            if name != "epitome":
+            if name not in SAMPLED_FROM:
                 setattr(dense, name, nn.Parameter(parameter.detach().clone()))
         return _copy_flags(dense, self)
 

@@ -23,10 +23,12 @@ from nes_lab.execution.choice import ExecutionChoice
 from nes_lab.execution.inference_cache import InferenceCache
 from nes_lab.execution.layer_taps import LayerTaps
 from nes_lab.execution.registry import EXECUTIONS, available_executions
-from nes_lab.geometry.epitome_geometry import Boundary, EpitomeGeometry, Scope
+from nes_lab.geometry.epitome_geometry import Boundary, Scope
+from nes_lab.geometry.flat_geometry import make_geometry
 from nes_lab.geometry.layer_snapshot import LayerSnapshot
-from nes_lab.geometry.start_rules import routing_mode
+from nes_lab.geometry.start_rules import check_flat_routing, routing_mode
 from nes_lab.nn.dense import DenseExchange
+from nes_lab.nn.flat_epitome import new_alpha, reset_flat_, with_alpha
 from nes_lab.nn.graph_call import record_call, traced_shape
 from nes_lab.nn.index_learner import check_learner_options
 from nes_lab.nn.init import reset_epitome_
@@ -73,12 +75,16 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
             epitome; ``"stride"``: evenly spaced; ``"random"``: drawn from ``seed``; ``"free"``: learned parameters;
             ``"learner"``: predicted from the input.
         scope: ``"separable"``: patches with the same index along an axis have the same start along that axis; ``"joint"``: each
-            block of the weight (an output patch crossed with an input patch) has its own starts.
+            block of the weight (an output patch crossed with an input patch) has its own starts; ``"flat"``: as joint, from an
+            epitome of one axis, which layers of any shape can share
+            (:class:`~nes_lab.geometry.flat_geometry.FlatGeometry`).
         boundary: ``"clamp"``: patches stay inside the epitome; ``"circular"``: a patch that passes the end of an axis continues
             at the beginning of the axis.
         execution: How the layer is computed: ``"auto"`` (in the way with the fewest multiply-adds) or a name from
             :meth:`available_executions`.
         seed: Seed of ``"random"`` routing; other routings ignore it.
+        windows: Number of windows (pieces of neighboring cells) whose weighted sum is a patch; more than 1 only with
+            ``scope="flat"``.
         reach: Largest distance of a start from its ``"tiled"`` value, in cells; only for ``"learner"`` routing with
             ``squash="tanh"``.
         squash: Only for ``"learner"`` routing. ``"tanh"``: starts stay within ``reach`` cells of their ``"tiled"`` values;
@@ -103,6 +109,7 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
     """
 
     routing: Starts
+    alpha: nn.Parameter | None
 
     if TYPE_CHECKING:  # torch declares that calling any module returns Any
 
@@ -123,6 +130,7 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
         boundary: Boundary = "clamp",
         execution: ExecutionOption = "auto",
         seed: int = 0,
+        windows: int = 1,
         reach: float = 1.0,
         squash: Squash = "tanh",
         momentum: float = 0.9,
@@ -137,12 +145,14 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
             raise OptionError(f"seed={seed!r}; give an integer of at least 0")
         if dtype is not None and not dtype.is_floating_point:
             raise OptionError(f"dtype={dtype}; an epitome needs a real floating-point type")
-        self.geometry = EpitomeGeometry(weight_shape, epitome_shape, patch_channels, scope, boundary)
+        self.geometry = make_geometry(weight_shape, epitome_shape, patch_channels, scope, boundary, windows)
+        check_flat_routing(scope, routing)
         warn_of_larger_epitome(self.geometry)
         self.op = op
         self._channels = (weight_shape[1] * op.groups, op.channel_dim)  # number of input channels, index of their axis
         where = {"device": device, "dtype": dtype}
         self.epitome = nn.Parameter(torch.empty(self.geometry.epitome_shape, **where))
+        self.register_parameter("alpha", new_alpha(self.geometry, **where))
         self.register_parameter("bias", nn.Parameter(torch.empty(weight_shape[0], **where)) if bias else None)
         self.register_buffer("scale", None)  # one factor per output channel, set by nes_lab.fuse
         options = {"reach": reach, "squash": squash, "momentum": momentum, "learner": learner}
@@ -151,7 +161,7 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
         self._taps, self._inference, self._choice = LayerTaps(), InferenceCache(), ExecutionChoice()
         self.register_load_state_dict_post_hook(_leave_meta)
         self.execution = execution
-        reset_epitome_(self.epitome, self.bias, self.geometry.weight_shape)
+        self._reset_cells(None)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Set epitome and bias to new random numbers. Set the starts to those of a new layer.
@@ -160,7 +170,13 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
         initialization.
         """
         self.routing.reset()
-        reset_epitome_(self.epitome, self.bias, self.geometry.weight_shape, generator)
+        self._reset_cells(generator)
+
+    def _reset_cells(self, generator: torch.Generator | None) -> None:
+        if self.alpha is None:
+            reset_epitome_(self.epitome, self.bias, self.geometry.weight_shape, generator)
+        else:
+            reset_flat_(self.epitome, self.alpha, self.bias, self.geometry.weight_shape, generator)
 
     # ---- execution -------------------------------------------------------------------------------------------------
 
@@ -260,8 +276,8 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
         learning = routing.learned and routing.training
         needs_gradient = torch.is_grad_enabled() and any(table.requires_grad for table in routing.stored_tables())
         if learning or needs_gradient or torch.jit.is_tracing() or torch.compiler.is_compiling():
-            return self._taps.build(routing, routing(x))
-        return self._taps.current(routing)
+            return with_alpha(self._taps.build(routing, routing(x)), self.alpha)
+        return with_alpha(self._taps.current(routing), self.alpha)
 
     def _prepared(self, execution: Execution) -> Prepared:
         """Return what an execution prepares without the input, such as the sampled weight, without gradients.
@@ -271,11 +287,13 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
         routing, scale = self.routing, self.scale
 
         def prepare() -> Prepared:
-            return execution.prepare(self.epitome, self._taps.current(routing), self.geometry, scale)
+            taps = with_alpha(self._taps.current(routing), self.alpha)
+            return execution.prepare(self.epitome, taps, self.geometry, scale)
 
         if not (execution.makes_weight or self._inference.trusting):
             return prepare()  # it takes less time than to compare the epitome with a copy
-        return self._inference.get(execution.name, (self.epitome, scale, *routing.stored_tables()), prepare)
+        read = (self.epitome, self.alpha, scale, *routing.stored_tables())
+        return self._inference.get(execution.name, read, prepare)
 
     def keep_for_inference_(self, keep: bool = True) -> Self:
         """Allow or forbid the layer to keep its sampled weight without comparing its parameters at each call.
@@ -305,7 +323,8 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
             starts: Starts of each weight axis (positions of patches in the epitome); None: the starts that inference
                 uses.
         """
-        return self._taps.build(self.routing, self.routing.current() if starts is None else starts)
+        built = self._taps.build(self.routing, self.routing.current() if starts is None else starts)
+        return with_alpha(built, self.alpha)
 
     # ---- the weight ------------------------------------------------------------------------------------------------
 
@@ -315,7 +334,8 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
         The starts are detached from autograd. They have an integer dtype if a rule sets them, or if they were rounded.
         """
         starts = tuple(None if s is None else s.detach().clone() for s in self.routing.current())
-        return RoutingMap(self.geometry, starts, self.routing_mode)
+        alpha = None if self.alpha is None else self.alpha.detach().clone()
+        return RoutingMap(self.geometry, starts, self.routing_mode, alpha)
 
     @property
     def routing_mode(self) -> str:
@@ -378,10 +398,11 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
     def stored_params(self) -> int:
         """Count the numbers that a layer stores for inference.
 
-        These are the epitome, the bias, the starts (unless a rule sets them), and one factor per output channel if the
-        layer has the buffer ``scale``. The network that predicts starts is not counted, because only training needs it.
+        These are the epitome, the bias, the starts (unless a rule sets them), the factors of windows if the epitome is flat, and
+        one factor per output channel if the layer has the buffer ``scale``. The network that predicts starts is not counted,
+        because only training needs it. An epitome that layers share counts in each of them.
         """
-        rest = sum(t.numel() for t in (self.bias, self.scale) if t is not None)
+        rest = sum(t.numel() for t in (self.alpha, self.bias, self.scale) if t is not None)
         return self.epitome.numel() + self.routing.stored_params() + rest
 
     def learner_params(self) -> int:

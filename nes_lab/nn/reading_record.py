@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.geometry.flat_geometry import FlatGeometry
 from nes_lab.geometry.start_rules import rule_starts
 from nes_lab.nn.starts import Starts
 
@@ -81,7 +82,7 @@ def _record(geometry: EpitomeGeometry, starts: Starts) -> dict[str, Any]:
         "routing": starts.mode,
         "starts": starts.state_name,
         "seed": starts.seed,
-    }
+    } | ({"windows": geometry.windows} if isinstance(geometry, FlatGeometry) else {})
 
 
 def _difference(stored: object, geometry: EpitomeGeometry, starts: Starts) -> str:
@@ -98,7 +99,7 @@ def _difference(stored: object, geometry: EpitomeGeometry, starts: Starts) -> st
     if saved is None:
         return _UNREADABLE
     here = _record(geometry, starts)
-    compared = ["weight_shape", "patch_channels", "scope", "boundary"]
+    compared = [key for key in ("weight_shape", "patch_channels", "scope", "boundary", "windows") if key in here]
     by_rule = saved.get("starts") == here["starts"] == "rule"
     compared += ["routing"] if by_rule else []
     differing = [key for key in compared if key in saved and saved[key] != here[key]]

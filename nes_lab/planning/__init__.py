@@ -14,6 +14,8 @@
 ``layer_plans``: plan one layer for a given epitome shape, and join layer plans into a compression plan.
 ``ladder``: the ladder, which lists all sizes a model can shrink to, from dense to smallest.
 ``build_ladder``: build the ladder from a model and the options.
+``flat_plan``: choose the sizes of flat epitomes, which layers can share.
+``sharing``: the registry of the ways in which layers share flat epitomes.
 ``strategies``: the registry of the ways to choose which layer shrinks next.
 ``latency``: measure the time of the network at some of these sizes, to find one that is fast enough.
 ``sensitivity``: measure how much quality the model loses when each single layer shrinks, and shrink the layers with the least

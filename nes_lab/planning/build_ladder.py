@@ -64,6 +64,8 @@ def ladder_of_survey(
         BudgetError: If nothing can be replaced or counted, as in :func:`build_ladder`.
         OptionError: If an option is wrong, or a pattern matches no layer.
     """
+    if options.scope == "flat":
+        raise OptionError("scope='flat' (share, windows) has no ladder; make the plan with nes_lab.plan_for_budget")
     check_learner_options(**(options.layer_options or {}))
     surveyed = with_reasons(surveyed, model, options)
     gaps = surveyed.report.not_counted

@@ -15,6 +15,7 @@ from nes_lab.errors import check_choice
 from nes_lab.execution.base import AxisState, LayerForm
 from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry, Scope
+from nes_lab.geometry.flat_geometry import FLAT_PATCH_CHANNELS, make_geometry
 from nes_lab.geometry.start_rules import routing_mode, sampled_axes
 from nes_lab.planning.survey import Survey, SurveyedLayer
 from nes_lab.records.budget import Budget
@@ -43,27 +44,28 @@ def plan_layer(
     Args:
         layer: The dense layer.
         epitome_shape: Shape of its epitome, in cells.
-        options: Options of planning. The scope must be ``joint`` (starts per patch) or ``separable`` (starts per axis),
-            not ``auto``.
+        options: Options of planning. The scope must be ``joint`` (starts per patch), ``separable`` (starts per axis) or ``flat``
+            (windows of an epitome of one axis), not ``auto``.
         why: Sentence about the user's overrides, for messages; empty if there are none.
 
     Raises:
         GeometryError: If a patch does not fit in the epitome.
     """
-    patch, dense = _patch(epitome_shape, options), layer.dense
+    patch, dense = _patch(layer.weight_shape, epitome_shape, options), layer.dense
     scope = check_choice("scope", options.scope, get_args(Scope))
-    geometry = EpitomeGeometry(layer.weight_shape, epitome_shape, patch, scope, options.boundary)
+    geometry = make_geometry(layer.weight_shape, epitome_shape, patch, scope, options.boundary, options.windows)
     sampled, learned = sampled_axes(geometry, options.routing), routing_mode(options.routing).learned
     executions, unavailable = _executions(layer, geometry, sampled, learned and not options.snap)
     execution = "materialize" if layer.bypassed else "auto"
     stored = sum(prod(geometry.starts_shape(a)) for a in sampled) if learned else 0
+    factors = prod(geometry.starts_shape(0)) if scope == "flat" else 0  # one per window
     fewer = prod(layer.weight_shape) - prod(epitome_shape)
     cell_bytes = layer.module.weight.element_size()  # type: ignore[union-attr]
     start_bytes = 8 if cell_bytes == 8 else 4  # starts are float64 in a float64 layer, float32 in any other
     predicted = Counts(
-        params=dense.params - fewer + stored,
+        params=dense.params - fewer + factors + stored,
         madds=min(executions.values()),
-        stored_bytes=dense.stored_bytes - fewer * cell_bytes + stored * start_bytes,
+        stored_bytes=dense.stored_bytes - (fewer - factors) * cell_bytes + stored * start_bytes,
     )
     return LayerPlan(
         kind=layer.kind,
@@ -82,11 +84,16 @@ def plan_layer(
         unavailable=unavailable,
         why=why,
         calls=tuple(LayerCalls(shape, times) for shape, times in Counter(layer.calls).items()),
+        windows=options.windows,
     )
 
 
-def _patch(epitome_shape: Sequence[int], options: PlanOptions) -> tuple[int, int]:
+def _patch(weight_shape: Sequence[int], epitome_shape: Sequence[int], options: PlanOptions) -> tuple[int, int]:
     """Return the lengths of a patch along output and input channels, in epitome cells."""
+    if options.scope == "flat":
+        length = options.patch_channels or FLAT_PATCH_CHANNELS
+        pair = length if isinstance(length, tuple) else (length, length)
+        return min(pair[0], weight_shape[0]), min(pair[1], weight_shape[1])
     learned = routing_mode(options.routing).learned
     length = options.patch_channels or (LEARNED_PATCH_CHANNELS if learned else max(epitome_shape[:2]))
     out, inner = length if isinstance(length, tuple) else (length, length)
@@ -143,14 +150,14 @@ def assemble(
         layers=layers,
         kept_layers=kept,
         dense=survey.dense,
-        predicted=survey.dense + total(p.predicted - p.dense for p in layers.values()),
+        predicted=survey.dense,
         budget=budget,
         input_shape=survey.report.input_shape,
         order=tuple(layer.name for layer in survey.layers),
         origin=origin,
         notes=survey.notes,
         epitomes={
-            layer.name: Epitome.of(
+            layers[layer.name].reads or layer.name: Epitome.of(
                 layers[layer.name].epitome_shape, str(layer.module.weight.dtype).removeprefix("torch.")
             )  # type: ignore[union-attr]
             for layer in survey.layers
@@ -158,4 +165,5 @@ def assemble(
         },
         example_input=survey.example_input,
     )
-    return replace(plan, notes=(*plan.notes, *plan.larger_epitomes()))
+    predicted = survey.dense + total(plan.layer_counts(name) - layer.dense for name, layer in layers.items())
+    return replace(plan, predicted=predicted, notes=(*plan.notes, *plan.larger_epitomes()))

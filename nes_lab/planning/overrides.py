@@ -89,7 +89,7 @@ def _check_settings(where: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     checked = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
     _check_sizes(where, checked)
     if "scope" in checked:  # a single layer's scope cannot be auto
-        check_choice(f"{where}: scope", checked["scope"], get_args(Scope))
+        check_choice(f"{where}: scope", checked["scope"], [scope for scope in get_args(Scope) if scope != "flat"])
     try:
         PlanOptions.among({name: checked[name] for name in OPTION_SETTINGS if name in checked})
     except OptionError as error:

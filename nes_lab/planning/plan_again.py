@@ -15,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from nes_lab.planning.build_ladder import ladder_of_survey, resolved_scope
+from nes_lab.planning.flat_plan import flat_layers, flat_plan_of_survey, flat_region
 from nes_lab.planning.ladder import Ladder
 from nes_lab.planning.planner import plan_on_ladder
 from nes_lab.planning.region import reachable
@@ -66,6 +67,8 @@ class PlanAgain:
             BudgetError: If the budget cannot be met.
             OptionError: If an option is wrong, or a pattern matches no layer.
         """
+        if options is not None and options.scope == "flat":
+            return flat_plan_of_survey(self._survey, self._model, budget, options)
         return plan_on_ladder(self.ladder(budget, options or PlanOptions(), on_progress), budget)
 
     def region(
@@ -82,6 +85,8 @@ class PlanAgain:
             BudgetError: If nothing can be replaced, or the budget limits a quantity that cannot be counted.
             OptionError: If an option is wrong, or a pattern matches no layer.
         """
+        if options is not None and options.scope == "flat":
+            return flat_region(flat_layers(self._survey, self._model, replace(options, strategy="uniform")))
         ladder = self.ladder(budget, replace(options or PlanOptions(), strategy="uniform"), on_progress)
         kept = self._regions.get(id(ladder))
         region = kept[1] if kept else reachable(ladder)

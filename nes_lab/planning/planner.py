@@ -19,6 +19,7 @@ from nes_lab.errors import BudgetError, OptionError
 from nes_lab.geometry.epitome_geometry import Boundary
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.planning.build_ladder import build_ladder
+from nes_lab.planning.flat_plan import flat_plan
 from nes_lab.planning.ladder import Ladder
 from nes_lab.planning.latency import meet_latency
 from nes_lab.planning.layer_plans import assemble
@@ -27,7 +28,7 @@ from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.cost_report import gaps_text
-from nes_lab.records.options import PlanOptions, Routing, ScopeOption, Strategy, Wiring
+from nes_lab.records.options import PlanOptions, Routing, ScopeOption, Share, Strategy, Wiring
 from nes_lab.records.sensitivity_report import SensitivityReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments
 from nes_lab.text import format_number, format_room
@@ -54,6 +55,8 @@ def plan_for_budget(
     scope: ScopeOption = "separable",
     boundary: Boundary = "clamp",
     patch_channels: int | tuple[int, int] | None = None,
+    share: Share = "layer",
+    windows: int = 1,
     round_to: int = 8,
     wiring: Wiring = "both_axes",
     min_channels: int = 1,
@@ -89,12 +92,18 @@ def plan_for_budget(
             (parameters learned by gradient descent, beginning at the tiled ones) or ``"learner"`` (predicted from the layer's input by
             a small network, and averaged over training steps).
         scope: Whether each axis or each patch has its own starts: ``"separable"`` (per axis, so that multiply-adds fall with
-            params), ``"joint"`` (per patch: only params fall, and the weight keeps its full rank) or ``"auto"`` (separable if
-            multiply-adds or time must fall, or if both give the same weight; otherwise joint).
+            params), ``"joint"`` (per patch: only params fall, and the weight keeps its full rank), ``"flat"`` (per patch and
+            window, from an epitome of one axis that layers of any shape can share) or ``"auto"`` (separable if multiply-adds or
+            time must fall, or if both give the same weight; otherwise joint).
         boundary: What happens at the end of an epitome axis: ``"clamp"`` (patches stay inside the epitome) or ``"circular"``
             (patches continue at the beginning of the axis).
         patch_channels: Channels sampled in one piece, or a pair (output, input); by default the whole epitome axis, or 16 if starts are
             learned.
+        share: Which layers share a flat epitome, which saves params and not multiply-adds: ``"layer"`` (each layer has its own),
+            ``"stage"`` (one for all layers whose outputs have equally many positions) or ``"network"`` (one for all layers).
+            Layers of any kernel size and kind can share one. Other values than ``"layer"`` set ``scope="flat"``.
+        windows: Number of windows of a flat epitome whose weighted sum is a patch. Each window has a learned factor. More than 1
+            sets ``scope="flat"``.
         round_to: Epitome channels are multiples of this; give 1 or 2 for tiny networks.
         wiring: Which channel axes shrink: ``"both_axes"`` (output and input channels, which keeps most rank for the same
             multiply-adds), ``"input_axis"``, ``"output_axis"`` or ``"narrow_axis"`` (in each layer only the axis that costs
@@ -137,6 +146,8 @@ def plan_for_budget(
         raise BudgetError(f"budget={budget!r}; give nes_lab.Budget(params=..., madds=..., latency_ms=...)")
     if sensitivity is not None and strategy != "sensitivity":
         raise OptionError(f"sensitivity is given and strategy={strategy!r}; it goes with strategy='sensitivity'")
+    if options.scope == "flat":
+        return flat_plan(model, budget, example_input, options)
     ladder = build_ladder(model, example_input, options, budget)
     steps = STRATEGIES[strategy](ladder, model, budget, sensitivity, progress, on_progress)
     ladder = replace(ladder, steps=steps)

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from nes_lab.errors import PlanError, closest
 from nes_lab.geometry.epitome_geometry import Boundary, EpitomeGeometry, Scope, larger_than_weights
+from nes_lab.geometry.flat_geometry import make_geometry
 from nes_lab.records.budget import Budget
 from nes_lab.records.counts import QUANTITIES, Counts, total
 from nes_lab.records.example_input import InputPart
@@ -94,6 +95,7 @@ class LayerPlan(Part):
             epitome has the name of the layer.
         calls: Calls of the dense layer in one forward pass; empty if its parent uses its weight without calling it. None in
             plans of older versions.
+        windows: Number of windows whose weighted sum is a patch; more than 1 only with a flat epitome.
 
     Raises:
         PlanError: If ``options`` has an unknown name; the message names it.
@@ -123,6 +125,7 @@ class LayerPlan(Part):
     why: str = ""
     reads: str = ""
     calls: tuple[LayerCalls, ...] | None = None
+    windows: int = 1
 
     def __post_init__(self) -> None:
         for name in self.options:
@@ -152,7 +155,8 @@ class LayerPlan(Part):
         Raises:
             GeometryError: If a patch does not fit into the epitome.
         """
-        return EpitomeGeometry(self.weight_shape, self.epitome_shape, self.patch_channels, self.scope, self.boundary)
+        shapes = (self.weight_shape, self.epitome_shape, self.patch_channels)
+        return make_geometry(*shapes, self.scope, self.boundary, windows=self.windows)
 
     @property
     def ratio(self) -> float:
@@ -209,6 +213,7 @@ class LayerPlan(Part):
             "boundary": self.boundary,
             "execution": self.execution,
             "seed": self.seed,
+            "windows": self.windows,
             **self.options,
         }
 

@@ -47,6 +47,8 @@ LABELS = {
     "compression.scope": "What has its own starts",
     "compression.boundary": "At the end of an epitome",
     "compression.patch_channels": "Patch length (channels)",
+    "compression.share": "Layers that share an epitome",
+    "compression.windows": "Windows that add up to a patch",
     "compression.round_to": "Round channels to",
     "compression.wiring": "Channels that shrink",
     "compression.min_channels": "Least channels to compress",
@@ -113,7 +115,17 @@ CHOICES = {
     "data.class_order": {"own": "as the data set has it", "text": "as text", "natural": "natural (2 before 10)"},
     "data.preprocess": {"data": "the data", "backbone": "the backbone's weights"},
     "compression.strategy": {"uniform": "all shrink by one ratio", "sensitivity": "the least sensitive shrink most"},
-    "compression.scope": {"separable": "each axis", "joint": "each patch", "auto": "whatever costs less"},
+    "compression.scope": {
+        "separable": "each axis",
+        "joint": "each patch",
+        "flat": "each window",
+        "auto": "whatever costs less",
+    },
+    "compression.share": {
+        "layer": "none: each has its own",
+        "stage": "layers of one resolution",
+        "network": "all layers",
+    },
     "compression.boundary": {"clamp": "patches stay inside", "circular": "patches go on at the beginning"},
     "compression.wiring": {
         "both_axes": "output and input",

@@ -13,7 +13,7 @@ from typing import Any, Required, TypedDict
 from nes_lab.geometry.epitome_geometry import Boundary, Scope
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.compression_plan import CompressionPlan
-from nes_lab.records.options import ExecutionOption, LearnerKind, Routing, ScopeOption, Squash, Strategy, Wiring
+from nes_lab.records.options import ExecutionOption, LearnerKind, Routing, ScopeOption, Share, Squash, Strategy, Wiring
 from nes_lab.records.sensitivity_report import SensitivityReport
 
 __all__ = ["EpitomeKeywords", "OtherPlanKeywords", "PlanKeywords", "SavingKeywords"]
@@ -29,6 +29,7 @@ class EpitomeKeywords(TypedDict, total=False):
     boundary: Boundary
     execution: ExecutionOption
     seed: int
+    windows: int
     reach: float
     squash: Squash
     momentum: float
@@ -44,6 +45,8 @@ class OtherPlanKeywords(TypedDict, total=False):
     scope: ScopeOption
     boundary: Boundary
     patch_channels: int | tuple[int, int] | None
+    share: Share
+    windows: int
     round_to: int
     wiring: Wiring
     min_channels: int

@@ -40,6 +40,7 @@ __all__ = [
     "Schedule",
     "ScopeOption",
     "SensitivityCost",
+    "Share",
     "Squash",
     "Strategy",
     "Wiring",
@@ -51,6 +52,7 @@ __all__ = [
 Routing = Literal["tiled", "stride", "random", "free", "learner"]
 ScopeOption = Literal[Scope, "auto"]
 Wiring = Literal["both_axes", "input_axis", "output_axis", "narrow_axis"]
+Share = Literal["layer", "stage", "network"]
 Strategy = Literal["uniform", "sensitivity"]
 InitialWeights = Literal["fit", "reset"]
 EpitomeInit = Literal["fit", "reset", "none"]
@@ -78,11 +80,17 @@ CHOICES: dict[str, dict[str, str]] = {
     "scope": {
         "separable": "per axis, so that multiply-adds fall with params",
         "joint": "per patch: only params fall, and the weight keeps its full rank",
+        "flat": "per patch and window, from an epitome of one axis that layers of any shape can share",
         "auto": "separable if multiply-adds or time must fall, or if both give the same weight; otherwise joint",
     },
     "boundary": {
         "clamp": "patches stay inside the epitome",
         "circular": "patches continue at the beginning of the axis",
+    },
+    "share": {
+        "layer": "each layer has its own",
+        "stage": "one for all layers whose outputs have equally many positions",
+        "network": "one for all layers",
     },
     "wiring": {
         "both_axes": "output and input channels, which keeps most rank for the same multiply-adds",
@@ -140,6 +148,8 @@ class PlanOptions:
         int | tuple[int, int] | None,
         "Channels sampled in one piece, or a pair (output, input); by default the whole epitome axis, or 16 if starts are learned.",
     ] = None
+    share: Annotated[Share, "Which layers share a flat epitome, which saves params and not multiply-adds."] = "layer"
+    windows: Annotated[int, "Number of windows of a flat epitome whose weighted sum is a patch."] = 1
     round_to: Annotated[int, "Epitome channels are multiples of this; give 1 or 2 for tiny networks."] = 8
     wiring: Annotated[Wiring, "Which channel axes shrink."] = "both_axes"
     min_channels: Annotated[
@@ -159,11 +169,13 @@ class PlanOptions:
 
     def __post_init__(self) -> None:
         routing_mode(self.routing)  # refuses a routing that is not registered
-        for name in ("scope", "boundary", "wiring", "strategy"):
+        for name in ("scope", "boundary", "wiring", "share", "strategy"):
             check_choice(name, getattr(self, name), CHOICES[name])
         if isinstance(self.patch_channels, list):  # as in YAML
             object.__setattr__(self, "patch_channels", tuple(self.patch_channels))
         _check_patch_channels(self.patch_channels)
+        check_int("windows", self.windows, 1)
+        self._resolve_flat()
         check_int("round_to", self.round_to, 1)
         check_int("min_channels", self.min_channels, 1)
         check_int("seed", self.seed, 0)
@@ -171,6 +183,18 @@ class PlanOptions:
             raise OptionError(f"snap={self.snap!r}; give True or False")
         for name in self.layer_options or ():
             check_choice("layer_options", name, LearnerOptions.names())
+
+    def _resolve_flat(self) -> None:
+        """Set the scope and the boundary of flat epitomes, which sharing and sums of windows need."""
+        if self.share == "layer" and self.windows == 1 and self.scope != "flat":
+            return
+        if self.scope == "joint":
+            raise OptionError(
+                f"scope='joint' and share={self.share!r}, windows={self.windows}: shared epitomes and sums of windows are flat; "
+                "leave out scope, or give 'flat'"
+            )
+        object.__setattr__(self, "scope", "flat")
+        object.__setattr__(self, "boundary", "circular")
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

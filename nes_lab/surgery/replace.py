@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import get_args
+from typing import cast, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nes_lab.errors import PlanError, check_choice, closest, warn_user
 from nes_lab.nn.bake import bake
 from nes_lab.nn.copy_network import Model
+from nes_lab.nn.flat_epitome import load_flat_
 from nes_lab.nn.kinds import kind_of, why_not
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.model_checks import check_copyable, check_module
@@ -82,14 +84,19 @@ def replace_layers(
     def replacement(name: str, module: nn.Module) -> nn.Module | None:
         if name not in plan.layers:
             return None
-        layer = epitome_layer_for(module, initial_weights, **plan.layers[name].layer_arguments())
+        later = plan.layers[name].scope == "flat"  # its epitome gets its values when all layers that read it are there
+        layer = epitome_layer_for(module, "none" if later else initial_weights, **plan.layers[name].layer_arguments())
+        if later and layer.bias is not None and initial_weights != "none":
+            layer.bias.copy_(module.bias)  # type: ignore[arg-type]
         if plan.snap and layer.routing.stored:
             layer.routing = FrozenStarts(layer.routing, snap=True).train(layer.training)
         return layer
 
     with _keep_random_state(), torch.inference_mode(False), torch.no_grad():
         torch.manual_seed(0 if generator is None else generator.initial_seed())
-        return mark_for_transformers_(_tie_epitomes(copy_with_replacements(model, replacement), plan))
+        small = _tie_epitomes(copy_with_replacements(model, replacement), plan)
+        _load_flat_epitomes(small, plan, modules, initial_weights)
+        return mark_for_transformers_(small)
 
 
 def materialize(model: Model) -> Model:
@@ -130,6 +137,17 @@ def _tie_epitomes(model: Model, plan: CompressionPlan) -> Model:
         for name in others:
             model.get_submodule(name).epitome = model.get_submodule(first).epitome
     return model
+
+
+def _load_flat_epitomes(
+    small: nn.Module, plan: CompressionPlan, dense: Mapping[str, nn.Module], initial_weights: EpitomeInit
+) -> None:
+    """Give each flat epitome, and the factors of the layers that read it, values from the dense weights of these layers."""
+    for readers in plan.readers.values():
+        if plan.layers[readers[0]].scope == "flat":
+            layers = [cast(EpitomeLayer, small.get_submodule(name)) for name in readers]
+            weights = [cast(Tensor, dense[name].weight) for name in readers]
+            load_flat_(layers, weights, initial_weights)
 
 
 def _keep_random_state() -> AbstractContextManager[None]:

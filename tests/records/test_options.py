@@ -20,7 +20,7 @@ from nes_lab.records import options
 from nes_lab.records.keywords import EpitomeKeywords, PlanKeywords, SavingKeywords
 from nes_lab.records.options import CHOICES, LearnerOptions, PlanOptions, option_default, option_help
 
-NOT_MEASURED = {"strategy", "layer_options", "seconds"}
+NOT_MEASURED = {"share", "windows", "strategy", "layer_options", "seconds"}
 IN_CONFIG = {*PlanOptions.names(), *LearnerOptions.names()} - {"seed", "layer_options", "seconds"}
 
 
@@ -29,6 +29,7 @@ def test_choices_describe_every_name():
         "routing": options.Routing,
         "scope": options.ScopeOption,
         "boundary": Boundary,
+        "share": options.Share,
         "wiring": options.Wiring,
         "strategy": options.Strategy,
         "initial_weights": options.InitialWeights,

@@ -118,6 +118,8 @@ def measure_sensitivity(
         [('0', 2), ('1', 2)]
     """
     options = PlanOptions.among(locals())
+    if options.scope == "flat":
+        raise OptionError("scope='flat': the sensitivity of flat epitomes is not measured; give separable or joint")
     checked_ratios = _check_ratios(ratios)
     batches = None if calibration is None else read_batches(calibration, model)
     if batches is None and loss is not None:
