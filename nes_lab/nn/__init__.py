@@ -15,6 +15,8 @@
 ``bake``: bakes pruning masks, weight norms and parametrizations of epitome layers into plain tensors.
 ``larger_epitome``: warns if an epitome holds more numbers than the weight that is sampled from it.
 ``init``: computes initial epitomes: random, copied from a dense weight, or fitted to it.
+``flat_epitome``: gives random or fitted values to flat epitomes, which layers can share, and to the factors of their windows.
+``flat_fit``: fits one flat epitome to the dense weights of all layers that read it.
 ``sampled_weight``: the tensor that a layer returns as its weight; it refuses changes in place.
 ``starts``: modules that hold the starts (starting indices), set by a rule or frozen, and their base class.
 ``reading_record``: stores in a state dict how a layer reads its epitome, and refuses tensors of a layer that reads differently.
