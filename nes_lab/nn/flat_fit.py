@@ -7,7 +7,7 @@ The sampled weight is linear in the epitome for given factors, and linear in the
 
 Neither step can raise the error. The pair that is found is a local minimum; it depends on the random cells at the beginning.
 
-Tests: tests/nn/test_flat_fit.py
+Tests: tests/nn/test_flat_epitome.py
 """
 
 from __future__ import annotations
