@@ -117,7 +117,8 @@ def make_geometry(
         patch_channels: Lengths of a patch along output and input channels, or one integer for both. None: the lengths of the
             epitome; for a flat epitome 4 each.
         scope: ``"separable"``, ``"joint"`` or ``"flat"``.
-        boundary: As in :class:`EpitomeGeometry`. A flat epitome is always read with the boundary ``"circular"``.
+        boundary: What happens at the end of an epitome axis: ``"clamp"`` or ``"circular"``. A flat epitome is always read with
+            the boundary ``"circular"``.
         windows: Number of windows that are added up; more than 1 only with the scope ``"flat"``.
 
     Raises:

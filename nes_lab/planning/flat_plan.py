@@ -266,7 +266,7 @@ def _unreachable(flat: FlatLayers, limit: float) -> BudgetError:
     factors = sum(prod(plan.geometry.starts_shape(0)) for plan in flat.plans)
     return BudgetError(
         f"params={format_number(limit)} cannot be met: the least reachable is {format_number(least.params)} ({least.params:,}, "
-        f"{least.params / dense.params:.1%} of dense) with {_described(flat.options)}, of which {format_number(factors)} are factors of "
+        f"{least.params / dense.params:.1%} of dense) with {_described(flat.options)}. {format_number(factors)} of them are factors of "
         "windows; larger patch_channels or fewer windows need fewer",
         least=least,
         dense=dense,
