@@ -19,7 +19,8 @@ from app.remembered import keep_address, restore_address  # noqa: E402
 from app.workers import postpone_start  # noqa: E402
 
 STYLE = """<style>
-.stMainBlockContainer { padding: 2.6rem 2rem 3rem; max-width: 1720px; }
+.stMainBlockContainer { padding: 3.9rem 2rem 3rem; max-width: 1720px; }
+.stMainBlockContainer h1 { padding-top: 0; }
 .st-key-binds [data-testid="stAlertContainer"] { padding: 0.6rem 0.8rem; }
 .st-key-launch-words { display: none; }
 @media (max-width: 640px) {
@@ -28,7 +29,7 @@ STYLE = """<style>
     background: Canvas; border-top: 1px solid rgba(128, 128, 128, 0.4); gap: 0.3rem; }
   .stMainBlockContainer:has(.st-key-launch-bar) { padding-bottom: 7rem !important; }
 }
-@media (max-width: 640px) { .stMainBlockContainer { padding: 2.6rem 0.8rem 2rem; } }
+@media (max-width: 640px) { .stMainBlockContainer { padding: 3.9rem 0.8rem 2rem; } }
 .st-key-launch-card { position: sticky; top: 3.6rem; background: var(--st-background-color, inherit); }
 .st-key-sidebar-run a *, .st-key-sidebar-queue a * { white-space: normal; overflow: visible; overflow-wrap: anywhere; }
 @media (min-width: 641px) { .st-key-launch-card { max-height: calc(100vh - 4.5rem); overflow-y: auto; } }

@@ -7,6 +7,9 @@ from nes_lab.records.field_names import LABELS, choice_words
 __all__ = ["in_words"]
 
 COMMANDS = {
+    r"pretrained=True: the weights": "the weights",
+    r"give checkpoint= with the path of a \.safetensors file of the weights": "connect this computer to the internet, "
+    "or start from scratch with File with dense weights under All settings",
     r"nes-lab runs lists them": "The page Runs lists them",
     r"set data\.download to true": "switch on Download",
     r"nes-lab cancel \S+ stops it": "the button Cancel on its page stops it",

@@ -26,7 +26,7 @@ LIVE = "live"
 """Name of the picture of a run that trains."""
 
 TALLEST, WINDOW = 6000, 900
-SETTLE_MS = 1500
+SETTLE_MS, PATIENCE_MS = 1500, 240_000
 DRAWN = ".js-plotly-plot .main-svg, .nes-explorer[data-drawn], .dvn-scroller, .stTextInput"
 HEIGHT = "Math.ceil(document.querySelector('.stMainBlockContainer').getBoundingClientRect().height)"
 
@@ -105,7 +105,9 @@ def shoot(page: Any, address: str, name: str, target: Path, theme: str, width: s
     page.emulate_media(color_scheme=theme, reduced_motion="reduce")
     page.goto(address)
     settle(page)
-    page.locator(DRAWN).first.wait_for()
+    if name == "explain":  # it computes only when it is asked
+        page.get_by_role("button", name="Explain").click()
+    page.locator(DRAWN).first.wait_for(timeout=PATIENCE_MS)
     page.wait_for_timeout(SETTLE_MS)
     height = min(max(page.evaluate(HEIGHT), WINDOW), TALLEST)
     page.set_viewport_size({"width": WIDTHS[width], "height": height})

@@ -14,7 +14,7 @@ from nes_lab.config.written import as_command, as_python, as_yaml, given_fields
 from nes_lab.errors import NesLabError
 from nes_lab.experiment.train import train
 from nes_lab.import_spec import current_folder_importable
-from nes_lab.records.plan_words import quantity_words, what_binds
+from nes_lab.records.plan_words import dense_words, quantity_words, what_binds
 from nes_lab.runs.layout import default_root
 from nes_lab.text import format_bytes, format_number, format_share
 from nes_lab.worker.client import WorkerError
@@ -59,7 +59,7 @@ def launch_card(
     show_copies(config)
     if planned is not None:
         with st.expander("Notes of the plan"):
-            for note in planned["notes"]:
+            for note in [*dense_words(planned, config["compression"] or {}), *planned["notes"]]:
                 st.text(note)
     if launched:
         st.session_state["launches"] = launches + 1  # gives the button a new key, so that a second click does nothing

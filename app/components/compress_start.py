@@ -60,12 +60,9 @@ def ask_run(problems: list[str]) -> tuple[str, StartFacts | None]:
     if not runs:
         problem("There is no run yet. Choose another start.", problems)
         return "", None
-    left, right = st.columns([3, 2])
-    with left:
-        run_id = st.selectbox("Run", list(runs), **in_address("start-run"))
-    with right:
-        which = st.selectbox("Weights", WEIGHTS_OF_RUN, **in_address("start-weights"))
+    run_id = st.selectbox("Run", list(runs), **in_address("start-run"))
     st.caption(plain_text(run_title(runs[run_id])))
+    which = st.selectbox("Weights", WEIGHTS_OF_RUN, **in_address("start-weights"))
     facts = run_facts(run_id, RunStore(default_root()))
     return run_id if which == "last" else f"{run_id}:{which}", facts
 

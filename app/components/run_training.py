@@ -13,6 +13,7 @@ from app.components.plot import plot
 from app.components.run_state import seconds_between
 from app.components.tables import show
 from app.inputs import in_address
+from app.labels import in_words
 from nes_lab.errors import NesLabError, RunError
 from nes_lab.experiment.alarms import healthy_signs, run_alarms
 from nes_lab.experiment.run import Run
@@ -73,7 +74,7 @@ def live(
         with suppress(RunError):  # it was deleted a moment ago
             other = curves_of(run_of(other_id))
     for alarm in run_alarms(info, curves.metrics, curves.events, curves.moves, run.folder):
-        st.markdown(f":orange[:material/warning: {plain_text(alarm)}]")
+        st.markdown(f":orange[:material/warning: {plain_text(in_words(alarm))}]")
     left, right = st.columns([3, 1], gap="medium")
     with left:
         show_panels(info, curves, other, dense, options)

@@ -106,7 +106,7 @@ def grid_column(column: Column) -> Any:
         return st.column_config.DatetimeColumn(column.heading, help=column.help, format="YYYY-MM-DD HH:mm")
     if column.style == "progress":
         kind = st.column_config.ProgressColumn
-        return kind(column.heading, help=column.help, min_value=0, max_value=1, format="percent")
+        return kind(column.heading, help=column.help, min_value=0, max_value=1, format="percent", width="small")
     if column.is_number:
         kind = st.column_config.NumberColumn
         return kind(column.heading, help=column.help, format=_FORMATS.get(column.style))

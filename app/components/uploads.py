@@ -44,7 +44,10 @@ def upload_form() -> None:
     if said.get("error"):
         show_error(said["error"])
     for note in said.get("notes", ()):
-        st.success(plain_text(note), icon=":material/check:")
+        skipped = "skipped" in note
+        (st.warning if skipped else st.success)(
+            plain_text(note), icon=":material/warning:" if skipped else ":material/check:"
+        )
 
 
 def take() -> None:

@@ -41,12 +41,11 @@ with form:
         backbone["pretrained"] = True
         check_weights(known, name, problems)
     slots: dict[str, Any] = {}
-    budget = ask_budget(slots)
+    budget = None if began is not None and began.compressed else ask_budget(slots)  # it is trained as it is
     data, facts = ask_data(known, problems)
     about_data = st.container()
     if began is not None:
         backbone["new_head"] = check_classes(began, facts.classes, problems)
-        budget = None if began.compressed else budget
     if budget is not None and kind == FROM_WEIGHTS:
         budget["initial_weights"] = "fit"
     training, loading, seed, label = ask_training(snap=bool(budget and budget["snap"]))

@@ -94,6 +94,8 @@ def show_report(answer: dict[str, Any]) -> None:
     st.subheader(plain_text(answer["summary"]), anchor=False)
     with st.container(horizontal=True, vertical_alignment="center"):
         fields = {"data.name": report.name} | ({"data.root": report.root} if report.root else {})
+        if report.root and report.image_side:
+            fields["data.image_size"] = str(report.image_side)
         st.page_link(
             "views/compress.py",
             label="Use it on Compress",

@@ -68,7 +68,13 @@ def show_run(runs: list[RunInfo]) -> None:
     run_state(run)
     with st.container(horizontal=True, vertical_alignment="center"):
         view = st.segmented_control(
-            "View", VIEWS, default="Training", required=True, label_visibility="collapsed", **in_address("view")
+            "View",
+            VIEWS,
+            default="Training",
+            required=True,
+            label_visibility="collapsed",
+            wrap=True,
+            **in_address("view"),
         )
         axes = ask_axes() if view == "Training" else None
     for note in run.notes:

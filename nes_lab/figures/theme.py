@@ -47,6 +47,8 @@ __all__ = [
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
 DIVERGING = "RdBu_r"
+_DIVERGING_DARK = [[0, "#053061"], [0.25, "#4393C3"], [0.5, "#262A34"], [0.75, "#D6604D"], [1, "#67001F"]]
+"""The same colors with a dark middle, as in ``static/colors.js``: on a dark page, a value of zero is no bright spot."""
 COUNTS = "Cividis"
 REPORTED = "#8A8A8A"
 METHODS = ("dense", "tiled", "free", "learner", "stride", "random")
@@ -222,6 +224,10 @@ def apply_theme(figure: go.Figure, dark: bool, see_through: bool = False) -> go.
         '#0E1117'
     """
     figure.update_layout(template="nes_dark" if dark else "nes_light")
+    around_zero = _DIVERGING_DARK if dark else DIVERGING
+    figure.update_traces({"colorscale": around_zero}, {"type": "heatmap", "zmid": 0})
+    if figure.layout.coloraxis.cmid == 0:
+        figure.update_layout(coloraxis_colorscale=around_zero)
     if see_through:
         figure.update_layout(paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)")
     return figure

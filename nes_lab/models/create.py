@@ -136,9 +136,17 @@ def _pretrained(name: str, **options: Any) -> nn.Module:
         raise
     except Exception as error:
         raise CheckpointError(
-            f"pretrained=True: the weights of {name!r} could not be downloaded ({type(error).__name__}: "
-            f"{str(error).strip()[:300]}); give checkpoint= with the path of a .safetensors file of the weights"
+            f"pretrained=True: the weights of {name!r} could not be downloaded ({_why(error)}); "
+            "give checkpoint= with the path of a .safetensors file of the weights"
         ) from error
     stamp = model.nes_lab_backbone
     stamp["options"] = {key: value for key, value in stamp["options"].items() if key != "pretrained"}  # type: ignore[index, union-attr]
     return model
+
+
+def _why(error: Exception) -> str:
+    """Return why a download failed. The words of huggingface_hub for a machine without a network do not say that."""
+    kind = type(error).__name__
+    if kind == "LocalEntryNotFoundError":
+        return "no connection to huggingface.co, and this computer has no copy of them"
+    return f"{kind}: {str(error).strip()[:300]}"

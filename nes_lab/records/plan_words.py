@@ -13,7 +13,7 @@ from nes_lab.records.reachable import shares_of
 from nes_lab.records.spread import Ratio
 from nes_lab.text import format_ms, format_number, format_room, format_shape, format_share
 
-__all__ = ["layer_words", "quantity_words", "settings_words", "stage_words", "times_words", "what_binds"]
+__all__ = ["dense_words", "layer_words", "quantity_words", "settings_words", "stage_words", "times_words", "what_binds"]
 
 Rows = Sequence[Mapping[str, Any]]
 NAMES = {"madds": "MAdds", "params": "params"}
@@ -42,7 +42,7 @@ def quantity_words(quantity: str, planned: Mapping[str, Any], budget: Mapping[st
 
 
 def what_binds(planned: Mapping[str, Any], budget: Mapping[str, Any]) -> str:
-    """Return in plain words which budget a plan is closest to, and which layers cannot shrink.
+    """Return in a few words which budget a plan is closest to, and how much is in layers that cannot shrink.
 
     Args:
         planned: Dict with the counts ``dense`` and ``predicted``, and the ``rows`` of the layers.
@@ -52,31 +52,53 @@ def what_binds(planned: Mapping[str, Any], budget: Mapping[str, Any]) -> str:
         >>> row = {"name": "a", "epitome_shape": None, "reason": "depthwise", "madds": 300, "params": 3}
         >>> planned = {"dense": {"madds": 1000, "params": 10}, "predicted": {"madds": 600, "params": 6}, "rows": [row]}
         >>> what_binds(planned, {"madds": "60%"})
-        'The MAdds budget. 50% of the MAdds that are left are in 1 layer that stays dense, depthwise.'
+        'the MAdds budget. 1 layer stays dense, with 50% of the MAdds left.'
     """
+    tightest, quantity, kept = _binding(planned, budget)
+    first = (
+        f"the {NAMES[tightest]} budget" if tightest else "the time budget" if budget.get("latency_ms") else "no budget"
+    )
+    if not kept or not planned["predicted"][quantity]:
+        return f"{first}. All layers can shrink."
+    share = sum(map(sum, kept.values())) / planned["predicted"][quantity]
+    count = sum(map(len, kept.values()))
+    layers = "1 layer stays" if count == 1 else f"{count} layers stay"
+    return f"{first}. {layers} dense, with {share:.0%} of the {NAMES[quantity]} left."
+
+
+def dense_words(planned: Mapping[str, Any], budget: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each reason why layers of a plan stay dense, the reason that costs most first.
+
+    Args:
+        planned: Dict with the counts ``dense`` and ``predicted``, and the ``rows`` of the layers.
+        budget: The user's limits on ``madds`` and ``params``.
+
+    Examples:
+        >>> row = {"name": "a", "epitome_shape": None, "reason": "depthwise", "madds": 300, "params": 3}
+        >>> planned = {"dense": {"madds": 1000, "params": 10}, "predicted": {"madds": 600, "params": 6}, "rows": [row]}
+        >>> dense_words(planned, {"madds": "60%"})
+        ['1 layer stays dense, with 50% of the MAdds left. Reason: depthwise.']
+    """
+    _, quantity, kept = _binding(planned, budget)
+    total = planned["predicted"][quantity] or 1
+    costs = sorted(kept.items(), key=lambda item: -sum(item[1]))
+    return [
+        f"{'1 layer stays' if len(each) == 1 else f'{len(each)} layers stay'} dense, with {sum(each) / total:.0%} of the "
+        f"{NAMES[quantity]} left. Reason: {reason}."
+        for reason, each in costs
+    ]
+
+
+def _binding(planned: Mapping[str, Any], budget: Mapping[str, Any]) -> tuple[str | None, str, dict[str, list[int]]]:
+    """Return the budget that a plan is closest to, the quantity to speak of, and its amounts in dense layers by reason."""
     dense, predicted, limits = planned["dense"], planned["predicted"], shares_of(budget, planned["dense"])
     used = {name: predicted[name] / (limit * dense[name]) for name, limit in limits.items()}
     tightest = max(used, key=lambda name: used[name], default=None)
-    first = (
-        f"The {NAMES[tightest]} budget."
-        if tightest
-        else "The time budget."
-        if budget.get("latency_ms")
-        else "No budget."
-    )
-    quantity = tightest or "madds"
     kept: dict[str, list[int]] = defaultdict(list)
     for row in planned["rows"]:
         if not row["epitome_shape"] and row["reason"] not in ("", UNTOUCHED):
-            kept[row["reason"]].append(row[quantity])
-    if not kept or not predicted[quantity]:
-        return f"{first} All layers can shrink."
-    share = sum(map(sum, kept.values())) / predicted[quantity]
-    count = sum(map(len, kept.values()))
-    layers = "1 layer that stays" if count == 1 else f"{count} layers that stay"
-    reason, counts = max(kept.items(), key=lambda item: sum(item[1]))
-    most = "" if len(kept) == 1 else f" most of it in {len(counts)}:"
-    return f"{first} {share:.0%} of the {NAMES[quantity]} that are left are in {layers} dense,{most} {reason}."
+            kept[row["reason"]].append(row[tightest or "madds"])
+    return tightest, tightest or "madds", kept
 
 
 def layer_words(row: Mapping[str, Any]) -> str:

@@ -56,6 +56,10 @@ def see_every_page_without_runs(page, url):
         if path == "compress":
             page.get_by_text("Layers replaced").wait_for()
             page.locator(".js-plotly-plot .main-svg").first.wait_for()
+        elif path == "run":
+            head = page.locator(".stAppHeader").bounding_box()
+            box = page.get_by_test_id("stSelectbox").first.bounding_box()
+            assert box["y"] >= head["y"] + head["height"]  # the header hides what lies below it
         else:
             page.locator(
                 ".dvn-scroller" if path == "runs" else ", ".join(DRAWN)

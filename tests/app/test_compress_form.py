@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import torch
 import yaml
 
 import nes_lab
@@ -149,6 +150,15 @@ def test_a_run_starts_from_a_saved_network(store, planner, tmp_path):  # noqa: F
     at.toggle(key="backbone.new_head").set_value(True).run()
     command = at.code[0].value
     assert f"--from {tmp_path / 'net'}" in command and "--backbone.new_head true" in command
+
+
+def test_a_compressed_start_asks_for_no_budget(store, planner, tmp_path):  # noqa: F811
+    network = nes_lab.create_backbone("small_mobilenetv2", num_classes=10, in_channels=1, width=0.5)
+    smaller = nes_lab.compress(network, madds="60%", example_input=torch.zeros(1, 1, 8, 8))
+    nes_lab.save_pretrained(smaller, tmp_path / "net")
+    at = open_page("compress", **{"start-from": "saved network", "start-folder": str(tmp_path / "net")})
+    assert "compressed; it is trained as it is" in words(at) and not at.exception
+    assert "compression.madds" not in {each.key for each in at.text_input}
 
 
 def test_values_have_human_names_and_links_may_hold_either(home, planner):  # noqa: F811

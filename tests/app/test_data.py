@@ -54,7 +54,8 @@ def test_a_folder_is_checked_again_when_it_changes(asked, tmp_path):
     assert "Type the path of a folder" in words(at) and asked == []
     at.text_input(key="folder").set_value(str(tree)).run()
     assert "12 images · 2 classes, 6 each" in plain(at.subheader[-1].value) and not at.error
-    assert "data.name=image_folder" in link_to_compress(at) and "classes=2" in link_to_compress(at)
+    link = link_to_compress(at)
+    assert all(part in link for part in ("data.name=image_folder", "classes=2", "data.image_size=20"))
     make_tree(tree, names=("<b>bird</b>",))
     at.run()
     assert "18 images · 3 classes" in plain(at.subheader[-1].value) and not at.error

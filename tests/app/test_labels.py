@@ -18,6 +18,11 @@ from app.labels import in_words
             "madds=874.8 k cannot be met with round_to=8, scope='joint'",
             "Round channels to: 8, What has its own starts: each patch",
         ),
+        (
+            "pretrained=True: the weights of 'a' could not be downloaded (no connection); "
+            "give checkpoint= with the path of a .safetensors file of the weights",
+            "the weights of 'a' could not be downloaded (no connection); connect this computer to the internet",
+        ),
         ("config: training.lr=-1: give a positive number", "Learning rate: -1"),
     ],
 )

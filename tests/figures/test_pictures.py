@@ -97,6 +97,11 @@ def test_template_follows_the_theme(snapshot, dark):
     assert paper == ("#0E1117" if dark else "#FFFFFF")
 
 
+def test_zero_is_not_bright_on_a_dark_page(snapshot):
+    middles = [apply_theme(epitome_atlas(snapshot), dark).data[0].colorscale[n] for dark, n in ((True, 2), (False, 5))]
+    assert middles == [(0.5, "#262A34"), (0.5, "rgb(247,247,247)")]
+
+
 def test_atlas_shows_the_cells_around_zero(snapshot):
     heat = epitome_atlas(snapshot).data[0]
     np.testing.assert_array_equal(heat.z, snapshot.epitome[:, :, 0, 0])

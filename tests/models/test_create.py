@@ -71,13 +71,24 @@ def test_create_model_refuses_wrong_arguments():
         create_model("nes_vit_tiny_patch16_224", input_size=200)
 
 
-def test_create_model_says_if_weights_cannot_be_downloaded(monkeypatch):
+class LocalEntryNotFoundError(Exception):
+    """Has the name of huggingface_hub's error."""
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (ConnectionError("no route to host"), "ConnectionError: no route to host"),
+        (LocalEntryNotFoundError("x"), "no connection to huggingface.co, and this computer has no copy of them"),
+    ],
+)
+def test_create_model_says_if_weights_cannot_be_downloaded(monkeypatch, error, why):
     def offline(*args, **kwargs):
-        raise ConnectionError("no route to host")
+        raise error
 
     monkeypatch.setattr("timm.create_model", offline)
     with pytest.raises(
         CheckpointError,
-        match=r"'resnet18' could not be downloaded \(ConnectionError: no route to host\); give checkpoint=",
+        match=rf"'resnet18' could not be downloaded \({why}\); give checkpoint=",
     ):
         create_model("nes_resnet18", pretrained=True)

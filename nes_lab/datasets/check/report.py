@@ -19,6 +19,8 @@ __all__ = ["DataReport", "SplitReport", "count_text"]
 
 SIZES_SHOWN = 4
 """Largest number of different sizes that a table shows."""
+NORMAL_SIDE = 224
+"""Side in pixels to which images are resized unless another size is given."""
 _DERIVED = ("total", "least", "median", "most")
 
 
@@ -150,6 +152,21 @@ class DataReport(Record):
     def usable(self) -> bool:
         """Return whether the data set has no fault and can be used for training."""
         return not self.problems
+
+    @property
+    def image_side(self) -> int | None:
+        """Return the longer side of the most frequent image size in pixels, if it is below 224; None if it is not.
+
+        Images are resized to 224 px unless a smaller size is given, which costs time and memory, and adds nothing to small images.
+
+        Examples:
+            >>> split = SplitReport("train", (3, 5), 8, ((24, 20, 8),))
+            >>> DataReport("image_folder", "pets", "image", ("0", "1"), (split,)).image_side
+            24
+        """
+        sizes = [split.sizes[0] for split in self.splits if split.sizes] if self.kind == "image" else []
+        side = max((max(width, height) for width, height, _ in sizes[:1]), default=NORMAL_SIDE)
+        return side if side < NORMAL_SIDE else None
 
     @property
     def summary(self) -> str:
