@@ -48,7 +48,7 @@ __all__ = [
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
 DIVERGING = "RdBu_r"
 _DIVERGING_DARK = [[0, "#053061"], [0.25, "#4393C3"], [0.5, "#262A34"], [0.75, "#D6604D"], [1, "#67001F"]]
-"""The same colors with a dark middle, as in ``static/colors.js``: on a dark page, a value of zero is no bright spot."""
+"""The same colors with a dark middle, as in ``static/colors.js``: on a dark page, values of zero are dark."""
 COUNTS = "Cividis"
 REPORTED = "#8A8A8A"
 METHODS = ("dense", "tiled", "free", "learner", "stride", "random")
