@@ -36,6 +36,7 @@ from nes_lab.export.torch_export import export_torch as export_torch
 from nes_lab.fitting.fit import fit as fit
 from nes_lab.fitting.norm_statistics import reestimate_norms as reestimate_norms
 from nes_lab.models.create import create_model as create_model
+from nes_lab.models.optimize import optimize as optimize
 from nes_lab.nn.conv import EpitomeConv1d as EpitomeConv1d
 from nes_lab.nn.conv import EpitomeConv2d as EpitomeConv2d
 from nes_lab.nn.conv import EpitomeConv3d as EpitomeConv3d
@@ -53,6 +54,7 @@ from nes_lab.records.compression_plan import LayerPlan as LayerPlan
 from nes_lab.records.cost_report import CostReport as CostReport
 from nes_lab.records.cost_report import LatencyReport as LatencyReport
 from nes_lab.records.fit_report import FitReport as FitReport
+from nes_lab.records.optimize_report import OptimizeReport as OptimizeReport
 from nes_lab.records.sensitivity_report import SensitivityReport as SensitivityReport
 from nes_lab.records.training_report import TrainingReport as TrainingReport
 from nes_lab.records.tune_report import TuneReport as TuneReport

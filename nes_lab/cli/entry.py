@@ -29,6 +29,7 @@ VERBS = {
     "fit": ("fit", "compress a pretrained backbone, fit its epitomes to its weights, and save it in a folder"),
     "export": ("export", "export a saved or trained network as ONNX or torch.export"),
     "tune": ("tune", "measure which execution plans are fastest here for a saved network, and store the choice"),
+    "optimize": ("optimize", "find the fastest exact form of a saved or trained network on this machine"),
     "zoo": ("zoo", "test that backbones can be compressed, trained, materialized, saved and loaded"),
     "recipes": ("recipes", "list the recipes that train accepts by name, or print one"),
     "train": ("train", "train a recipe, or the experiment described in a YAML file"),

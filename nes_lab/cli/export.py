@@ -24,7 +24,7 @@ from nes_lab.runs.files import read_json
 if TYPE_CHECKING:
     from nes_lab.export.report import ExportReport
 
-__all__ = ["ExportCommand", "run_command"]
+__all__ = ["ExportCommand", "find_run", "run_command"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class ExportCommand:
 def run_command(words: Sequence[str]) -> int:
     """Export the network that the command line names: a saved one, or the one that a run trained."""
     options = parse(ExportCommand, "export", words)
-    run = _find_run(options.source)
+    run = find_run(options.source)
     if run is None and (options.averaged or options.best or options.format == "folder"):
         raise OptionError(f"--averaged, --best and --format folder need a run, and {options.source} is not a run")
     with stdout_to_stderr():  # exporters print messages
@@ -71,7 +71,7 @@ def run_command(words: Sequence[str]) -> int:
     return 0
 
 
-def _find_run(source: Path) -> Run | None:
+def find_run(source: Path) -> Run | None:
     """Find the run that the command line names. Return None if it names a folder that does not belong to a run.
 
     Args:

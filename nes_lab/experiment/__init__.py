@@ -26,6 +26,7 @@
 ``trained``: load or save the network of a run's newest or best checkpoint.
 ``machine``: measure what a training takes of its machine.
 ``network_forms``: compare the dense, trained, fused and tuned forms of a run's network.
+``optimize_run``: find the fastest exact form of a run's network.
 ``predictions``: predict the validation data of a run, and find what is confused.
 ``explanation``: say on which images a run's network and a dense one disagree, and which parts they look at.
 ``uploaded_images``: decode images that a user uploads, and prepare them for a run's network.

@@ -17,6 +17,7 @@ Saved models, each a folder with JSON and safetensors:
 ``hub_download``: download a saved model from the Hugging Face Hub.
 
 Files for other runtimes:
+``session``: run an ONNX file in ONNX Runtime as if it were a network of PyTorch.
 ``onnx``: export a model as an ONNX file (``export_onnx``).
 ``torch_export``: export a model as a ``.pt2`` file of torch.export (``export_torch``).
 ``example``: hold the example input of an export, and change its batch size.

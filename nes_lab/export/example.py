@@ -5,7 +5,7 @@ Tests: tests/export/test_onnx.py
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from nes_lab.cost.probe import evaluating, run_example
 from nes_lab.errors import ExportError, OptionError
 
-__all__ = ["ExampleInput", "check_example", "output_of", "outputs_of", "precision_of"]
+__all__ = ["ExampleInput", "check_example", "least_precise_dtype", "output_of", "outputs_of", "precision_of"]
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,11 @@ def precision_of(model: nn.Module, example: ExampleInput) -> torch.dtype:
         >>> precision_of(nn.Linear(4, 3).half(), ExampleInput.of(torch.zeros(1, 4)))
         torch.float16
     """
-    tensors = [*model.parameters(), *model.buffers(), *example.tensors]
+    return least_precise_dtype([*model.parameters(), *model.buffers(), *example.tensors])
+
+
+def least_precise_dtype(tensors: Sequence[Tensor]) -> torch.dtype:
+    """Return the least precise floating-point dtype among tensors; float32 if none is a floating-point tensor."""
     dtypes = {t.dtype for t in tensors if t.is_floating_point()} or {torch.float32}
     return max(dtypes, key=lambda dtype: torch.finfo(dtype).eps)
 

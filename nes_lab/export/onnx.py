@@ -20,6 +20,7 @@ from nes_lab.export.graph import FORMS
 from nes_lab.export.outputs import name_outputs, names_of_outputs
 from nes_lab.export.parity import fixed_batch_text, verify_file
 from nes_lab.export.report import ExportReport, versions_of
+from nes_lab.export.session import open_session
 from nes_lab.export.trace import chosen_tolerance, prepare_trace, quiet_exporters, root_cause, run_tracer
 from nes_lab.nn.copy_network import copy_network
 from nes_lab.packages import need
@@ -232,17 +233,8 @@ def _facts(proto: Any, example: ExampleInput, file: Path) -> dict[str, Any]:
 
 
 def _session(file: Path, dtype: torch.dtype) -> Callable[[ExampleInput], list[Tensor]]:
-    import onnxruntime
-
     advice = "" if dtype != torch.bfloat16 else _BFLOAT16
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
-    try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ExportError(
-            f"ONNX Runtime {onnxruntime.__version__} cannot load the file: {root_cause(error)}{advice}"
-        ) from error
+    session = open_session(str(file), advice)
     names = [value.name for value in session.get_inputs()]
 
     def call(example: ExampleInput) -> list[Tensor]:
@@ -250,9 +242,7 @@ def _session(file: Path, dtype: torch.dtype) -> Callable[[ExampleInput], list[Te
         try:
             outputs = session.run(None, dict(zip(names, arrays, strict=True)))
         except Exception as error:
-            raise ExportError(
-                f"ONNX Runtime {onnxruntime.__version__} cannot run the file: {root_cause(error)}{advice}"
-            ) from error
+            raise ExportError(f"ONNX Runtime cannot run the file: {root_cause(error)}{advice}") from error
         return [torch.from_numpy(array) for array in outputs]
 
     return call

@@ -85,7 +85,11 @@ def fixed_batch_text(batch: int) -> str:
 
 
 def compare_outputs(
-    outputs: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float, what: str
+    outputs: Sequence[Tensor],
+    expected: Sequence[Tensor],
+    tolerance: float,
+    what: str,
+    then: str = "nothing was written",
 ) -> tuple[float, float]:
     """Return the largest difference between the outputs of an exported file and of its model.
 
@@ -94,6 +98,7 @@ def compare_outputs(
         expected: Outputs of the model.
         tolerance: Largest relative difference allowed: the difference divided by the largest entry of the model's output.
         what: Kind of file, for messages, such as ``"the ONNX file"``.
+        then: What follows if they differ too much, for messages.
 
     Returns:
         The largest absolute difference and the largest relative difference.
@@ -107,16 +112,14 @@ def compare_outputs(
     """
     shapes = [[tuple(t.shape) for t in tensors] for tensors in (outputs, expected)]
     if shapes[0] != shapes[1]:
-        raise ExportError(
-            f"{what} returns outputs of shapes {shapes[0]} where PyTorch returns {shapes[1]}; nothing was written"
-        )
+        raise ExportError(f"{what} returns outputs of shapes {shapes[0]} where PyTorch returns {shapes[1]}; {then}")
     largest = share = 0.0
     for output, reference in zip(outputs, expected, strict=True):
         absolute, relative = _difference(output.detach().cpu().double(), reference.detach().cpu().double())
         if not relative <= tolerance:
             raise ExportError(
                 f"{what} differs from PyTorch by {absolute:.3g}, which is {relative:.2g} of the largest entry of the output "
-                f"and more than tolerance={tolerance:g}; nothing was written"
+                f"and more than tolerance={tolerance:g}; {then}"
             )
         largest, share = max(largest, absolute), max(share, relative)
     return largest, share

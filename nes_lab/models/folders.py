@@ -1,4 +1,4 @@
-"""Do the work of ``nes-lab export`` (export a saved model) and ``nes-lab tune`` (choose the fastest way to compute each layer).
+"""Do the work of ``nes-lab export``, ``nes-lab tune`` and ``nes-lab optimize`` for a saved model.
 
 Tests: tests/cli/test_models.py.
 """
@@ -16,12 +16,14 @@ from nes_lab.export.onnx import export_onnx
 from nes_lab.export.pretrained import from_pretrained, save_pretrained
 from nes_lab.export.report import ExportReport
 from nes_lab.export.torch_export import export_torch
+from nes_lab.models.optimize import optimize
 from nes_lab.progress_bar import OnProgress
+from nes_lab.records.optimize_report import OptimizeReport
 from nes_lab.records.options import ExportForm, ExportFormat
 from nes_lab.records.tune_report import TuneReport
 from nes_lab.tuning.tune import tune
 
-__all__ = ["export_folder", "export_network", "tune_folder"]
+__all__ = ["export_folder", "export_network", "optimize_folder", "tune_folder"]
 
 
 def export_folder(
@@ -138,6 +140,40 @@ def tune_folder(
         chosen = None if plan is None else report.apply(plan)
         save_pretrained(model, folder, plan=chosen, overwrite=True, verify=False)  # only the executions changed
     return report
+
+
+def optimize_folder(
+    folder: str | Path,
+    *,
+    batch: int = 1,
+    seconds: float = 60.0,
+    input_shape: tuple[int, ...] | None = None,
+    keep_madds: bool = True,
+    allow_import: bool = False,
+    progress: bool = False,
+) -> tuple[nn.Module, OptimizeReport]:
+    """Find the fastest exact form of a saved model on this machine. The folder is not changed.
+
+    Args:
+        folder: Folder written by :func:`nes_lab.save_pretrained` or ``nes-lab compress``.
+        batch: Batch size with which the model will be used.
+        seconds: About how long tuning and timing may take.
+        input_shape: Shape of one input without the batch axis; None: the input shape in the stored plan.
+        keep_madds: True: choose only among forms within the planned multiply-adds.
+        allow_import: Import the function that the folder names, if its network is made by a function of the user's own.
+        progress: Show a progress bar on standard error.
+
+    Returns:
+        The network in its fastest form, and the report, as :func:`nes_lab.optimize` returns them.
+
+    Raises:
+        NesLabError: If the folder cannot be read or an option is wrong.
+    """
+    check_int("batch", batch, 1)
+    model = from_pretrained(folder, allow_import=allow_import)
+    example = _example(model, folder, input_shape)
+    example = example.expand(batch, *example.shape[1:]).contiguous()
+    return optimize(model, example, keep_madds, seconds=seconds, progress=progress)
 
 
 def _example(model: nn.Module, folder: str | Path, input_shape: tuple[int, ...] | None) -> Tensor:

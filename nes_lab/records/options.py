@@ -31,6 +31,7 @@ __all__ = [
     "Interpolation",
     "LearnerKind",
     "LearnerOptions",
+    "NetworkForm",
     "Normalization",
     "PlanOptions",
     "Preprocess",
@@ -67,6 +68,10 @@ PresetWiring = Literal["expand_project", "expand_head"]
 SensitivityCost = Literal["loss", "residual"]
 ExportForm = Literal["materialized", "factored"]
 ExportFormat = Literal["onnx", "torch"]
+NetworkForm = Literal[
+    "as given", "eager", "compiled", "onnx", "materialized", "materialized, compiled", "materialized, onnx"
+]
+"""Forms in which :func:`nes_lab.optimize` can let a network run; :data:`nes_lab.records.optimize_report.FORMS` describes them."""
 Schedule = Literal["cosine", "step", "poly", "tanh", "constant"]
 AmpMode = Literal["auto", "off", "bf16", "fp16"]
 Interpolation = Literal["bilinear", "bicubic"]

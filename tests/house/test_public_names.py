@@ -39,6 +39,7 @@ NO_SOURCE = {  # why a name has no line Source, and the names
         *(
             "LayerPlan",
             "Metric",
+            "OptimizeReport",
             "Recipe",
             "SensitivityReport",
             "SettingComparison",
@@ -58,6 +59,7 @@ NO_SOURCE = {  # why a name has no line Source, and the names
             "measure_latency",
             "measure_peak_memory",
             "measure_sensitivity",
+            "optimize",
             "sweep_importances",
             "tune",
         ),
