@@ -20,7 +20,8 @@
 # at a real-valued **starting index**.
 #
 # This notebook does that by hand, first with eight numbers, and ends at a convolution that gives the same result with
-# fewer parameters and fewer multiply-adds. At the end you can say what is stored, how a weight comes from it, why the
+# fewer parameters and fewer multiply-adds. A **multiply-add** is one product that is added to a sum; the work of a layer
+# is counted in them. At the end you can say what is stored, how a weight comes from it, why the
 # multiply-adds fall, and when they do not. Notebook 02 is about who sets the starts, notebook 03 about time.
 #
 # It needs no data, and runs in under a minute.
@@ -196,7 +197,8 @@ table(
 # %% [markdown]
 # ## 4. Two axes
 #
-# A weight has an output and an input axis. With **separable** routing, the start along an axis depends only on the patch's
+# A weight has an output and an input axis. The **routing** says how the starts are set (section 7), and the **scope** says
+# which patches share them. With `separable` scope, the start along an axis depends only on the patch's
 # place along that axis, so we can sample one axis after the other. In matrices,
 #
 # $$W = A_{\text{out}}\; E\; A_{\text{in}}^{\mathsf T},$$
@@ -341,9 +343,15 @@ print("equal to the dense convolution under:", ", ".join(layer.available_executi
 # %% [markdown]
 # ## 6. The same result at lower cost
 #
-# Sharing parameters alone saves no multiply-adds: a layer that materializes its weight computes the full convolution. When
-# the convolution uses the epitome itself, patches that read the same cells share their products. Count the steps of
-# `factored` by hand, for one image of $12 \times 12$ positions:
+# Sharing parameters alone saves no multiply-adds: a layer that materializes its weight computes the full convolution. They
+# fall because a convolution is linear:
+#
+# * If two input channels are multiplied by the same cell, $E[c]\,x_1 + E[c]\,x_2 = E[c]\,(x_1 + x_2)$. Add the channels
+#   first, and multiply once.
+# * If two output channels are read from the same cells, they are equal. Compute one, and copy it.
+#
+# Then the convolution has the channels of the epitome, which are fewer than those of the weight. A start between two cells
+# mixes two cells, which costs a little. Count the steps of `factored` by hand, for one image of $12 \times 12$ positions:
 #
 # * **fold** the 16 input channels onto the 8 input cells: each channel goes to at most two cells, $2\,C_{\text{in}} HW$
 # * **convolve** with the epitome: $3 \cdot 3 \cdot E_{\text{in}} E_{\text{out}} HW$. Half the channels on both sides
@@ -521,6 +529,18 @@ print(f"farthest move {report.largest_move:.2f} cells, change of the weight {rep
 print(f"madds now {nes_lab.count(layer, one).madds:,}, for the plan {layer.execution}")
 
 # %% [markdown]
+# ## In short
+#
+# * **What is stored?** The epitome, the bias, and the starts if they are learned. The weight is not stored.
+# * **How does a weight come from it?** The weight is cut into patches. Each patch is read from the epitome at its start;
+#   between two cells, both are mixed.
+# * **Who moves the starts?** Nobody, if they follow a rule. With `free`, the gradient of the loss. With `learner`, a small
+#   network that is used in training only. Notebook 02 shows both.
+# * **Why do multiply-adds fall?** Channels that meet the same cells are added before the convolution, and equal outputs are
+#   computed once. So the convolution has the channels of the epitome.
+# * **When do they not fall?** If the weight is materialized, in thin layers, in depthwise layers, and with `joint` scope. And
+#   where they fall, the time need not: notebook 03.
+#
 # ## What next
 #
 # * **02 Who sets the starts**: five ways on the same task. **03 The same result at a tenth of the cost**: count and time.
