@@ -226,6 +226,13 @@ difference = np.abs(by_library - by_hand).max()
 print(f"by hand and by the library: shape {by_hand.shape}, largest difference {difference:.0e}")
 
 # %% [markdown]
+# Now drag the window over another small epitome, or move its starts. The weight of $12 \times 8$ is read from 36 cells, in
+# patches of $4 \times 4$. The last panel counts multiply-adds; section 6 explains them.
+
+# %%
+widgets.SamplerPlayground()
+
+# %% [markdown]
 # ## 5. A convolution
 #
 # `EpitomeConv2d` takes the arguments of `torch.nn.Conv2d` and the shape of its epitome. Only the two channel axes are

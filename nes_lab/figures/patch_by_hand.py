@@ -128,10 +128,25 @@ def patch_and_gradient(epitome: np.ndarray, reading: PatchReading) -> go.Figure:
     position = np.arange(len(reading.patch))
     _add_bars(figure, position, reading.patch, 0, "value %{y:.3f}", col=1)
     _add_bars(figure, position, reading.gradient, 1, "%{y:.3f} per cell", col=2)
-    figure.update_xaxes(title_text="sample j of the patch", dtick=1, row=2)
-    figure.update_yaxes(title_text="value", range=_limits(cells), row=2, col=1)
-    figure.update_yaxes(title_text="derivative (1 / cell)", range=_limits(np.diff(cells)), row=2, col=2)
+    figure.update_xaxes(title_text="sample j", dtick=1, row=2)
+    figure.update_yaxes(range=_limits(cells), row=2, col=1)
+    figure.update_yaxes(range=_limits(np.diff(cells)), row=2, col=2)
+    _name_panel(figure, "value", "2")
+    _name_panel(figure, "derivative<br>(1 / cell)", "3")
     return figure
+
+
+def _name_panel(figure: go.Figure, text: str, axes: str) -> None:
+    """Write above a panel what its vertical axis shows. Beside the axis there is no room where the page is narrow."""
+    place = {
+        "x": 0,
+        "xref": f"x{axes} domain",
+        "xanchor": "left",
+        "y": 1,
+        "yref": f"y{axes} domain",
+        "yanchor": "bottom",
+    }
+    figure.add_annotation(text=text, showarrow=False, align="left", font={"size": 12}, **place)
 
 
 def _one_axis(epitome: np.ndarray) -> np.ndarray:

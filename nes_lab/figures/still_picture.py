@@ -1,7 +1,7 @@
 """Draw a plotly figure as a PNG picture without a browser, for pages and letters that show pictures only.
 
-It draws what the figures of the widgets consist of: lines, markers, filled areas, bars, heatmaps, straight lines across a panel, axes
-and a legend. Other kinds of traces and axes are refused; annotations and color bars are left out.
+It draws what the figures of the widgets consist of: lines, markers, filled areas, bars, heatmaps, straight lines across a panel, axes,
+texts and a legend. Other kinds of traces and axes are refused; texts with arrows and color bars are left out.
 
 Tests: tests/figures/test_still_picture.py
 """
@@ -56,6 +56,8 @@ def figure_png(figure: go.Figure, width: int = 720) -> bytes:
         _DRAW[trace.type](sheet, panels[_place(trace)], trace)
     for shape in figure.layout.shapes:
         _draw_line_across(sheet, panels, shape)
+    for note in figure.layout.annotations:
+        _draw_note(sheet, panels, note)
     sheet.text(12, 22, figure.layout.title.text or "", "ls", 16)
     sheet.text(12, 39, (figure.layout.title.subtitle.text or "").replace("<br>", ", "), "ls", 11)
     _draw_legend(sheet, entries)
@@ -321,6 +323,18 @@ def _draw_line_across(sheet: Sheet, panels: dict[tuple[str, str], _Panel], shape
             ys = [panel.bottom, panel.top] if "domain" in refs[1] else [panel.y(v) for v in (shape.y0, shape.y1)]
             look = color_of(shape.line.color or _INK, shape.opacity), shape.line.width or 2, shape.line.dash or "solid"
             sheet.line(list(zip(xs, ys, strict=True)), *look, panel.box)
+
+
+def _draw_note(sheet: Sheet, panels: dict[tuple[str, str], _Panel], note: Any) -> None:
+    """Write a text that a figure has in one of its panels, such as the name of the panel."""
+    names = tuple(str(ref or usual).split(" ")[0] for ref, usual in ((note.xref, "x"), (note.yref, "y")))
+    panel = panels.get((names[0], names[1]))
+    if panel is None or note.showarrow is not False:
+        return
+    x = panel.left + note.x * (panel.right - panel.left) if "domain" in str(note.xref) else panel.x(note.x)
+    y = panel.bottom - note.y * (panel.bottom - panel.top) if "domain" in str(note.yref) else panel.y(note.y)
+    anchor = {"left": "l", "right": "r"}.get(note.xanchor, "m") + {"bottom": "d", "top": "a"}.get(note.yanchor, "m")
+    sheet.text(x, y, note.text or "", anchor, int(note.font.size or 12))
 
 
 def _draw_legend(sheet: Sheet, entries: Sequence[Any]) -> None:

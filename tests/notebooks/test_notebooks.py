@@ -138,7 +138,7 @@ def test_notebook_by_hand_draws_its_figures(by_hand):
         for o in c.get("outputs", ())
         if "application/vnd.jupyter.widget-view+json" in o.get("data", {})
     ]
-    assert len(widgets) == 2, "the slider and the explorer"
+    assert len(widgets) == 3, "the slider, the playground and the explorer"
 
 
 def test_notebook_runner_notices_a_failing_cell():
