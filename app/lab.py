@@ -22,6 +22,7 @@ STYLE = """<style>
 .stMainBlockContainer { padding: 3.9rem 2rem 3rem; max-width: 1720px; }
 .stMainBlockContainer h1 { padding-top: 0; }
 .st-key-binds [data-testid="stAlertContainer"] { padding: 0.6rem 0.8rem; }
+[data-testid="stSidebarHeader"]::before { content: "◧ NES Lab"; font-weight: 700; font-size: 1.15rem; }
 .st-key-launch-words { display: none; }
 @media (max-width: 640px) {
   .st-key-launch-words { display: block; }

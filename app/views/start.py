@@ -28,7 +28,7 @@ HERE = {
 }
 
 RECIPE = "digits"
-NEWEST = 6
+NEWEST = 10
 PYTHON = """\
 import torch
 import nes_lab

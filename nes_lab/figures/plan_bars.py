@@ -82,7 +82,7 @@ def plan_bars(bars: Sequence[Bar], quantity: str = "madds", chosen: str | None =
         tickfont_size=11,
         showgrid=False,
     )
-    figure.update_xaxes(title_text=title, title_font_size=12, tickformat="~s", range=[0, 1.45 * max(dense)], nticks=5)
+    figure.update_xaxes(title_text=title, title_font_size=12, tickformat="~s", range=[0, 1.6 * max(dense)], nticks=5)
     return figure
 
 

@@ -140,7 +140,7 @@ def why_dead(identity: Identity) -> str:
         created = process.create_time()
         zombie = process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
-        return f"process {identity.pid} is gone"
+        return f"process {identity.pid} is gone (memory or the disk may have been full)"
     except psutil.Error as error:
         return f"process {identity.pid} cannot be seen: {error}"
     ticks = _start_ticks(identity.pid)
