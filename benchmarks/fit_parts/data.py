@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import nes_lab
 
-__all__ = ["Data", "augmented", "load_data", "normalize", "pretrained"]
+__all__ = ["Data", "augmented", "load_data", "normalize", "pretrained", "shared_reader"]
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -34,7 +34,7 @@ class Data:
     source: str
 
 
-def _reader(folder: Path) -> ModuleType:
+def shared_reader(folder: Path) -> ModuleType:
     path = folder / "data" / "load.py"
     if not path.exists():
         raise SystemExit(f"{path} is missing; set --shared or NES_LAB_SHARED to the folder that contains data/load.py")
@@ -47,7 +47,7 @@ def _reader(folder: Path) -> ModuleType:
 
 def load_data(folder: Path, train: int | None = None, test: int | None = None) -> Data:
     """Return the first images of both splits, in a fixed shuffled order."""
-    load = _reader(folder)
+    load = shared_reader(folder)
     parts = []
     for split, limit in (("train", train), ("test", test)):
         images, labels, _ = load.cifar10(split, limit=limit)
@@ -58,7 +58,7 @@ def load_data(folder: Path, train: int | None = None, test: int | None = None) -
 def pretrained(folder: Path) -> nn.Module:
     """Return the dense ResNet-56 with its trained weights."""
     model = nes_lab.create_backbone("cifar_resnet56").eval()
-    state = _reader(folder).state_dict("cifar10_resnet56")
+    state = shared_reader(folder).state_dict("cifar10_resnet56")
     model.load_state_dict({key: torch.from_numpy(value) for key, value in state.items()})
     return model
 

@@ -8,7 +8,7 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes_lab.errors import OptionError
+from nes_lab.backbones.stage_widths import stage_widths
 
 __all__ = ["CIFAR_RESNETS", "CifarBlock", "CifarResNet"]
 
@@ -78,7 +78,7 @@ class CifarResNet(nn.Module):
         widths: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        widths = _stage_widths(width, widths)
+        widths = stage_widths(_WIDTHS, width, widths, most=16)
         self.conv1 = nn.Conv2d(in_channels, widths[0], 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.layer1 = _stage(widths[0], widths[0], blocks, 1)
@@ -94,18 +94,6 @@ class CifarResNet(nn.Module):
         """Return the class scores (logits) of a batch of images."""
         x = F.relu(self.bn1(self.conv1(x)))
         return self.linear(self.layer3(self.layer2(self.layer1(x))).mean((2, 3)))
-
-
-def _stage_widths(width: float, widths: Sequence[int] | None) -> list[int]:
-    if not 0 < width <= 16:
-        raise OptionError(f"width={width!r}; the width multiplier must be above 0 and at most 16")
-    if widths is None:
-        return [max(1, round(c * width)) for c in _WIDTHS]
-    if width != 1.0:
-        raise OptionError(f"width={width!r} and widths={widths!r} both say how wide the network is; give one of them")
-    if len(widths) != len(_WIDTHS) or not all(isinstance(c, int) and 1 <= c <= 1024 for c in widths):
-        raise OptionError(f"widths={widths!r} should be three integers from 1 to 1024, such as (16, 32, 64)")
-    return list(widths)
 
 
 def _stage(c_in: int, c_out: int, blocks: int, stride: int) -> nn.Sequential:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
+from nes_lab.backbones.stage_widths import stage_widths
 from nes_lab.errors import OptionError
 
 __all__ = ["M5"]
@@ -22,6 +25,7 @@ class M5(nn.Module):
         num_classes: Number of outputs.
         in_channels: Channels of the sound; 1 for mono.
         width: Multiplies the number of channels of every layer; the result is rounded to an even number.
+        widths: Channels of the four convolutions; None: ``(128, 128, 256, 512)`` times ``width``.
 
     Shape:
         - input ``(N, in_channels, T)`` with ``T`` of 1,024 or more, output ``(N, num_classes)``
@@ -39,13 +43,12 @@ class M5(nn.Module):
     layer and without softmax, and its convolutions pad their input, so clips may have any length from 1,024 samples.
     """
 
-    def __init__(self, num_classes: int = 10, in_channels: int = 1, width: float = 1.0) -> None:
+    def __init__(
+        self, num_classes: int = 10, in_channels: int = 1, width: float = 1.0, widths: Sequence[int] | None = None
+    ) -> None:
         super().__init__()
-        if not 0 < width <= 8:
-            raise OptionError(f"width={width!r}; the width multiplier must be above 0 and at most 8")
         before, blocks = in_channels, []
-        for index, base in enumerate(_CHANNELS):
-            after = max(2, round(base * width / 2) * 2)
+        for index, after in enumerate(stage_widths(_CHANNELS, width, widths, step=2)):
             blocks.append(_block(before, after, first=index == 0))
             before = after
         self.blocks = nn.Sequential(*blocks)

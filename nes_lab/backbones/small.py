@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from nes_lab.errors import OptionError
+from nes_lab.backbones.stage_widths import stage_widths
 
 __all__ = ["InvertedBlock", "SmallMobileNetV2"]
 
@@ -48,6 +50,7 @@ class SmallMobileNetV2(nn.Module):
         num_classes: Number of outputs.
         in_channels: Channels of the image.
         width: Multiplies the number of channels of every layer; the result is rounded to an even number.
+        widths: Channels of the stem, the four stages and the head; None: ``(16, 16, 24, 40, 64, 128)`` times ``width``.
 
     Shape:
         - input ``(N, in_channels, H, W)`` with ``H`` and ``W`` of 8 or more, output ``(N, num_classes)``
@@ -57,20 +60,21 @@ class SmallMobileNetV2(nn.Module):
         torch.Size([2, 10])
     """
 
-    def __init__(self, num_classes: int, in_channels: int = 3, width: float = 1.0) -> None:
+    def __init__(
+        self, num_classes: int, in_channels: int = 3, width: float = 1.0, widths: Sequence[int] | None = None
+    ) -> None:
         super().__init__()
-        if not 0 < width <= 8:
-            raise OptionError(f"width={width!r}; the width multiplier must be above 0 and at most 8")
-        channels = _scaled(_STEM, width)
+        usual = (_STEM, *(channels for _, channels, _, _ in _STAGES), _HEAD)
+        channels, *stages, head = stage_widths(usual, width, widths, step=2)
         self.stem = _conv_norm(in_channels, channels, 3)
         blocks: list[nn.Module] = []
-        for expansion, base, repeats, stride in _STAGES:
+        for (expansion, _, repeats, stride), after in zip(_STAGES, stages, strict=True):
             for index in range(repeats):
-                blocks.append(InvertedBlock(channels, _scaled(base, width), expansion, stride if index == 0 else 1))
-                channels = _scaled(base, width)
+                blocks.append(InvertedBlock(channels, after, expansion, stride if index == 0 else 1))
+                channels = after
         self.blocks = nn.Sequential(*blocks)
-        self.head = _conv_norm(channels, _scaled(_HEAD, width), 1)
-        self.classifier = nn.Linear(_scaled(_HEAD, width), num_classes)
+        self.head = _conv_norm(channels, head, 1)
+        self.classifier = nn.Linear(head, num_classes)
         self.default_cfg = {"first_conv": "stem.0", "classifier": "classifier"}
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -79,10 +83,6 @@ class SmallMobileNetV2(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the class scores (logits) of a batch of images."""
         return self.classifier(self.head(self.blocks(self.stem(x))).mean((2, 3)))
-
-
-def _scaled(channels: int, width: float) -> int:
-    return max(2, round(channels * width / 2) * 2)
 
 
 def _conv_norm(

@@ -1,0 +1,9 @@
+"""Parts of ``benchmarks/accuracy.py``, which compares the accuracy of networks of equal cost.
+
+``study``: read a study from its YAML file, and list its trainings in order.
+``data``: load CIFAR-10 and ESC-10 from a shared folder, with training images held out.
+``narrow``: choose the channels of the narrower network that just meets a budget.
+``train``: train one network of a study, and return its row.
+``rows``: keep the rows in a file, one JSON object per line.
+``page``: write docs/evidence.md from the rows.
+"""
