@@ -142,6 +142,7 @@ def _of_part(part: Part, rows: Mapping[str, Row]) -> Iterator[Training]:
 
 def chosen_lr(part: Part, contender: str, budget: str, rows: Mapping[str, Row]) -> float | None:
     """Return the learning rate with the best accuracy on held-out images; None until all of them are trained.
+
     A single one needs no training.
 
     Only ``holdout_top1`` is read, never the accuracy on test images. Of equal ones, the smaller learning rate is chosen.
