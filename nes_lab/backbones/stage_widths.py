@@ -1,4 +1,7 @@
-"""Decide how many channels each stage of a small backbone has: a multiple of the usual ones, or given one by one."""
+"""Decide how many channels each stage of a small backbone has: a multiple of the usual ones, or given one by one.
+
+Tests: tests/backbones/test_cifar_resnet.py.
+"""
 
 from __future__ import annotations
 
