@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from nes_lab.runs.files import append_line, open_to_append
+
 __all__ = ["Row", "add_row", "read_rows"]
 
 Row = dict[str, Any]
@@ -32,7 +34,9 @@ def read_rows(path: Path) -> dict[str, Row]:
 def add_row(path: Path, row: Row) -> None:
     """Add a row to a result file in a single write, so that a process that is killed leaves complete lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row, sort_keys=True) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    handle = open_to_append(path)
+    try:
+        append_line(handle, dict(sorted(row.items())), path.name)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
