@@ -8,6 +8,7 @@ Tests: tests/house/test_doctests.py.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "list_some",
     "shorten_middle",
     "shorten_name",
+    "space_percent",
 ]
 
 NO_VALUE = "–"
@@ -98,9 +100,9 @@ def format_share(part: float, total: float = 1.0, digits: int = 1) -> str:
 
     Examples:
         >>> format_share(225, 300), format_share(0.5, digits=0), format_share(1, 0)
-        ('75.0%', '50%', '–')
+        ('75.0 %', '50 %', '–')
     """
-    return f"{part / total:.{digits}%}" if total else NO_VALUE
+    return format_percent(100 * part / total, digits) if total else NO_VALUE
 
 
 def format_room(share: float) -> str:
@@ -111,10 +113,20 @@ def format_room(share: float) -> str:
 
     Examples:
         >>> [format_room(share) for share in (0.5, 0.981, 0.9998, 0.99999, 1.0)]
-        ['50%', '1.9%', '0.02%', 'less than 0.01%', 'less than 0.01%']
+        ['50 %', '1.9 %', '0.02 %', 'less than 0.01 %', 'less than 0.01 %']
     """
     room = 1 - share
-    return f"{100 * room:.2g}%" if room >= 0.0001 else "less than 0.01%"
+    return space_percent(f"{100 * room:.2g}%" if room >= 0.0001 else "less than 0.01%")
+
+
+def space_percent(text: str) -> str:
+    """Put a space between a number and its percent sign, for a budget that was typed or stored as ``60%``.
+
+    Examples:
+        >>> space_percent("60%"), space_percent("MAdds 50%, seed 1"), space_percent("225M")
+        ('60 %', 'MAdds 50 %, seed 1', '225M')
+    """
+    return re.sub(r"(?<=\d)%", " %", text)
 
 
 def format_seconds(seconds: float | None) -> str:

@@ -12,6 +12,7 @@ from app.inputs import imports_refused
 from app.workers import ask_worker
 from nes_lab.import_spec import is_import_spec
 from nes_lab.records.dataset_facts import DatasetFacts
+from nes_lab.text import space_percent
 from nes_lab.worker.client import Refusal, WorkerError
 
 __all__ = ["plan_question", "show_plan"]
@@ -82,7 +83,11 @@ def offer_ways_out(error: Refusal, budget: dict[str, Any]) -> None:
     """Draw buttons that correct a refused question: a larger budget, a network with a similar name, or the last setting undone."""
     for quantity, share in error.larger_budgets(budget).items():
         name = "MAdds" if quantity == "madds" else quantity
-        st.button(f"Raise the {name} budget to {share}", on_click=enter, args=(f"compression.{quantity}", share))
+        st.button(
+            f"Raise the {name} budget to {space_percent(share)}",
+            on_click=enter,
+            args=(f"compression.{quantity}", share),
+        )
     for name in error.similar_names:
         st.button(f"Take {name}", on_click=enter, args=("backbone.name", name))
     undo_button("refused-undo")

@@ -14,6 +14,7 @@ from nes_lab.experiment.kept_answers import kept_answer, needed_objects
 from nes_lab.figures.confusion import class_table, confusion, pair_table
 from nes_lab.figures.predictions import prediction_sheet
 from nes_lab.runs.info import RunInfo
+from nes_lab.text import format_percent
 
 __all__ = ["show_predictions"]
 
@@ -45,7 +46,7 @@ def show_found(found: dict[str, Any]) -> None:
     """Draw predictions: their accuracy, examples, the worst mistakes, and the confused classes."""
     names = [row["name"] for row in found["classes"]]
     st.markdown(
-        f"**{found['accuracy']:.2f} %** of {found['total']:,} validation examples are right · "
+        f"**{format_percent(found['accuracy'], 2)}** of {found['total']:,} validation examples are right · "
         f"{plain_text(found['weights'])} · on {plain_text(found['device'])}"
     )
     if not any("picture" in row or "outline" in row for row in found["examples"]):

@@ -8,6 +8,7 @@ from nes_lab.figures.progress import progress_text, queue_text
 from nes_lab.figures.run_report import fit_comparison
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.states import STATES
+from nes_lab.text import format_share
 
 __all__ = ["run_state", "seconds_between"]
 
@@ -30,7 +31,7 @@ def live(run_id: str, state_when_drawn: str) -> None:
     if info.state != state_when_drawn:
         st.rerun(scope="app")
     if info.is_active:
-        st.set_page_config(page_title=f"{info.progress:.0%} · {info.label or 'run'} · NES Lab")
+        st.set_page_config(page_title=f"{format_share(info.progress, digits=0)} · {info.label or 'run'} · NES Lab")
     events = run.events()
     st.progress(info.bar_progress, text=progress_text(info, metrics_of(run), events))
     if compared := fit_comparison(events):

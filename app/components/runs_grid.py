@@ -7,7 +7,7 @@ import streamlit as st
 
 from app.cached import details_of, is_bundled, root_of
 from app.components.state_colors import STATE_COLORS
-from app.components.tables import grid_column
+from app.components.tables import grid_column, grid_rows
 from nes_lab.errors import NesLabError
 from nes_lab.records.columns import Column
 from nes_lab.runs.annotate import LABEL_LENGTH, NOTE_LENGTH, annotate
@@ -58,7 +58,7 @@ def run_grid(runs: Sequence[RunInfo]) -> None:
     drawn = drawn_grid([[info.id for info in runs], [column.key for column in shown], tags])
     rows = [
         {PICKED: row["id"] in drawn["chosen"]} | row | {"state": [row["state"]], "tags": list(info.tags)}
-        for row, info in zip(table.grid(), runs, strict=True)
+        for row, info in zip(grid_rows(table), runs, strict=True)
     ]
     st.data_editor(
         rows,

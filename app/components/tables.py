@@ -12,13 +12,22 @@ from nes_lab.records.plan_table import explanation, layer_table
 from nes_lab.records.table import Table
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import run_table
-from nes_lab.text import NO_VALUE
+from nes_lab.text import NO_VALUE, format_share
 
-__all__ = ["grid_column", "load_tables", "reasons_table", "results_table", "run_list", "shapes_table", "show"]
+__all__ = [
+    "grid_column",
+    "grid_rows",
+    "load_tables",
+    "reasons_table",
+    "results_table",
+    "run_list",
+    "shapes_table",
+    "show",
+]
 
 _FORMATS = {
     "count": "localized",
-    "share": "percent",
+    "share": "%.1f %%",
     "percent": "%.2f",
     "accuracy": "%.1f %%",
     "ms": "%.2f",
@@ -51,7 +60,7 @@ def run_list(runs: Sequence[RunInfo], key: str) -> str | None:
     rows = [
         {
             "label": info.label or info.id,
-            "state": f"{info.state}, {info.bar_progress:.0%}" if info.is_active else info.state,
+            "state": f"{info.state}, {format_share(info.bar_progress, digits=0)}" if info.is_active else info.state,
             "top1": info.summary.get("top1"),
             "madds": info.summary.get("madds"),
             "params": info.summary.get("params"),
@@ -95,7 +104,14 @@ def show(table: Table, key: str, **options: Any) -> Any:
     config = {first.key: st.column_config.TextColumn(first.heading, help=first.help, pinned=True)}
     config |= {column.key: grid_column(column) for column in others}
     options |= {"column_config": config, "placeholder": NO_VALUE, "hide_index": True, "width": "stretch"}
-    return st.dataframe(table.grid(), key=key, **options)
+    return st.dataframe(grid_rows(table), key=key, **options)
+
+
+def grid_rows(table: Table) -> list[dict[str, Any]]:
+    """Return the rows of a table for a grid. Shares become percent, so that :func:`grid_column` can put a space before the sign."""
+    shares = [column.key for column in table.columns if column.style in ("share", "progress")]
+    scaled = ({key: 100 * row[key] for key in shares if row[key] is not None} for row in table.grid())
+    return [row | percents for row, percents in zip(table.grid(), scaled, strict=True)]
 
 
 def grid_column(column: Column) -> Any:
@@ -106,7 +122,7 @@ def grid_column(column: Column) -> Any:
         return st.column_config.DatetimeColumn(column.heading, help=column.help, format="YYYY-MM-DD HH:mm")
     if column.style == "progress":
         kind = st.column_config.ProgressColumn
-        return kind(column.heading, help=column.help, min_value=0, max_value=1, format="percent", width="small")
+        return kind(column.heading, help=column.help, min_value=0, max_value=100, format="%.0f %%", width="small")
     if column.is_number:
         kind = st.column_config.NumberColumn
         return kind(column.heading, help=column.help, format=_FORMATS.get(column.style))

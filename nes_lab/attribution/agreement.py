@@ -15,6 +15,7 @@ from nes_lab.attribution.attribute import Attribution, Method, attribute
 from nes_lab.attribution.curves import ScoreCurves, score_curves
 from nes_lab.errors import OptionError
 from nes_lab.packages import need
+from nes_lab.text import format_share
 
 __all__ = ["Agreement", "compare_attributions"]
 
@@ -38,7 +39,7 @@ class Agreement:
         >>> from nes_lab.attribution import compare_attributions
         >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4))
         >>> print(compare_attributions(network, network, torch.randn(2, 1, 8, 8)))
-        integrated_gradients on 2 inputs: rank correlation 1.00, 100% of the most important 10% of positions in common
+        integrated_gradients on 2 inputs: rank correlation 1.00, 100 % of the most important 10 % of positions in common
     """
 
     first: Attribution
@@ -84,7 +85,8 @@ class Agreement:
     def __str__(self) -> str:
         return (
             f"{self.first.method} on {len(self.overlap)} inputs: rank correlation {self.mean_rank_correlation:.2f}, "
-            f"{self.mean_overlap:.0%} of the most important {self.top_share:.0%} of positions in common"
+            f"{format_share(self.mean_overlap, digits=0)} of the most important {format_share(self.top_share, digits=0)} "
+            "of positions in common"
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from nes_lab.figures.start_moves import StartMoves
 from nes_lab.records.result_notes import ONE_CLASS, notes_on_results
 from nes_lab.runs.info import RunInfo
-from nes_lab.text import format_bytes
+from nes_lab.text import format_bytes, format_percent
 
 __all__ = ["healthy_signs", "run_alarms"]
 
@@ -139,8 +139,8 @@ def _guessing(metrics: Sequence[Mapping[str, Any]], classes: int, samples: objec
     if len(values) < 2 or not math.isfinite(limit) or max(values) > limit:
         return []
     return [
-        f"The network only guesses: its best top-1 is {max(values):.1f} %, and guessing among {classes:,} classes "
-        f"gives {100 / classes:.1f} %. Check the labels of the data, and try another learning rate."
+        f"The network only guesses: its best top-1 is {format_percent(max(values))}, and guessing among {classes:,} classes "
+        f"gives {format_percent(100 / classes)}. Check the labels of the data, and try another learning rate."
     ]
 
 

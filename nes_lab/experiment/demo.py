@@ -21,6 +21,7 @@ from nes_lab.runs.compare import Contest
 from nes_lab.runs.query import run_table
 from nes_lab.runs.replace import target_of, write_target
 from nes_lab.runs.store import RunStore
+from nes_lab.text import format_share
 
 __all__ = ["Contender", "DemoResult", "contenders", "run_demo"]
 
@@ -106,7 +107,7 @@ def _contender(name: str, config: ExperimentConfig, rival: Contender | None = No
         share = built.cost.madds / rival.built.cost.madds
         if abs(share - 1) > TOLERANCE:
             raise OptionError(
-                f"{name}: its {built.cost.madds:,} madds are {share:.1%} of {rival.name}'s; 2 % is allowed"
+                f"{name}: its {built.cost.madds:,} madds are {format_share(share)} of {rival.name}'s; 2 % is allowed"
             )
     return Contender(name, config, built, None if rival is None else rival.name)
 

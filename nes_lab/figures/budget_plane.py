@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from nes_lab.figures.paper_budgets import PaperBudget
-from nes_lab.figures.theme import OKABE_ITO, REPORTED, handle, method_style, new_figure, plain
+from nes_lab.figures.theme import OKABE_ITO, REPORTED, handle, method_style, new_figure, plain, share_ticks
 from nes_lab.records.reachable import Reachable
 from nes_lab.text import format_number, format_share
 
@@ -45,7 +45,7 @@ def budget_plane(
     Examples:
         >>> counts = {"dense": {"madds": 300, "params": 20}, "predicted": {"madds": 225, "params": 15}}
         >>> budget_plane(counts, {"madds": 0.75}).layout.meta["alt"]
-        'Params against MAdds, as shares of the dense network. The plan has 75.0% of the MAdds and 75.0% of the params.'
+        'Params against MAdds, as shares of the dense network. The plan has 75.0 % of the MAdds and 75.0 % of the params.'
     """
     dense, predicted = plan["dense"], plan["predicted"]
     shares = {name: predicted[name] / dense[name] for name in ("madds", "params")}
@@ -66,7 +66,7 @@ def budget_plane(
     _add_points(figure, plan, x, y, method)
     least = {name: region.least_share(name) if region else 0.01 for name in shares}
     _add_handles(figure, budgets, least, x, y)
-    ticks = {"range": [0, _TOP], "tickvals": [0, 0.25, 0.5, 0.75, 1], "tickformat": ".0%", "zeroline": False}
+    ticks = {"range": [0, _TOP], "zeroline": False, **share_ticks(_TOP)}
     ticks |= {"title_font_size": 12}
     figure.update_xaxes(title_text=f"MAdds, of the dense {format_number(dense['madds'])}", **ticks)
     figure.update_yaxes(title_text=f"params, of {format_number(dense['params'])}", **ticks)
@@ -82,6 +82,10 @@ def _words(region: Reachable | None) -> str:
 
 def _add_region(figure: go.Figure, region: Reachable) -> None:
     dense = region.dense
+    path = [
+        (madds / dense.madds, params / dense.params)
+        for madds, params in zip(region.path_madds, region.path_params, strict=True)
+    ]
     x = [number / dense.madds for number in (*region.madds, *reversed(region.madds))]
     y = [number / dense.params for number in (*region.fewest_params, *reversed(region.most_params))]
     figure.add_scatter(
@@ -95,12 +99,13 @@ def _add_region(figure: go.Figure, region: Reachable) -> None:
         hoverinfo="skip",
     )
     figure.add_scatter(
-        x=[number / dense.madds for number in region.path_madds],
-        y=[number / dense.params for number in region.path_params],
+        x=[madds for madds, _ in path],
+        y=[params for _, params in path],
+        customdata=[[format_share(madds), format_share(params)] for madds, params in path],
         mode="lines",
         line={"color": _EDGE, "width": 1.5, "dash": "dot"},
         name="plans",
-        hovertemplate="plans: %{x:.1%} of the MAdds, %{y:.1%} of the params<extra></extra>",
+        hovertemplate="plans: %{customdata[0]} of the MAdds, %{customdata[1]} of the params<extra></extra>",
     )
 
 

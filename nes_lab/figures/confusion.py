@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from nes_lab.figures.theme import COUNTS, heat_colorbar, new_figure, plain
+from nes_lab.figures.theme import COUNTS, heat_colorbar, new_figure, plain, share_ticks
 from nes_lab.records.columns import Column
 from nes_lab.records.table import Table
-from nes_lab.text import NO_VALUE, shorten_middle
+from nes_lab.text import NO_VALUE, format_share, shorten_middle
 
 __all__ = ["class_table", "confusion", "pair_table"]
 
@@ -55,10 +55,10 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> go.Figur
         zmax=1,
         text=counts,
         texttemplate="%{text}" if len(names) <= _MOST_NUMBERS else "",
-        customdata=np.array([[f"{row} → {column}" for column in labels] for row in labels]),
-        hovertemplate="%{customdata}<br>%{text:,} examples, %{z:.1%} of the class<extra></extra>",
+        customdata=_hover(labels, counts, shares),
+        hovertemplate="%{customdata}<extra></extra>",
         showscale=len(names) > _MOST_NUMBERS,
-        colorbar=heat_colorbar("share of the class", tickformat=".0%"),
+        colorbar=heat_colorbar("share of the class", **share_ticks(1.0)),
         name="confusion",
     )
     shown = places[:: -(-len(places) // 30)]
@@ -71,6 +71,15 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> go.Figur
     figure.update_xaxes(title_text="predicted", **ticks)
     figure.update_yaxes(title_text="label", autorange="reversed", **ticks)
     return figure
+
+
+def _hover(labels: Sequence[str], counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return the text of each cell: the two classes, the number of examples, and its share of the class."""
+    cells = [
+        f"{labels[row]} → {labels[column]}<br>{count:,} examples, {format_share(shares[row, column])} of the class"
+        for (row, column), count in np.ndenumerate(counts)
+    ]
+    return np.array(cells).reshape(counts.shape)
 
 
 def pair_table(pairs: Sequence[Mapping[str, int]], classes: Sequence[Mapping[str, Any]]) -> Table:

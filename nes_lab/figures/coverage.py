@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from nes_lab.figures.grids import shrink
 from nes_lab.figures.inputs import Layer, snapshot_of
 from nes_lab.figures.theme import COUNTS, OKABE_ITO, heat_colorbar, new_figure, plain, title_at_top
-from nes_lab.text import shorten_name
+from nes_lab.text import format_share, shorten_name
 
 __all__ = ["coverage", "gini"]
 
@@ -64,7 +64,7 @@ def coverage(layer: Layer) -> go.Figure:
     reads = np.asarray(snapshot.coverage())
     share = float((reads > 0).mean())
     note = (
-        f"{share:.1%} of the cells are read, {reads.mean():.3g} times on average.<br>"
+        f"{format_share(share)} of the cells are read, {reads.mean():.3g} times on average.<br>"
         f"Gini {gini(reads):.2f} (0: all equally often, 1: few get all reads)"
     )
     figure = go.Figure(

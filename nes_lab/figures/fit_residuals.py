@@ -12,7 +12,7 @@ from nes_lab.errors import OptionError
 from nes_lab.figures.inputs import Rows, fit_rows
 from nes_lab.figures.theme import OKABE_ITO, legend_below, new_figure, plain
 from nes_lab.records.fit_report import FitReport
-from nes_lab.text import shorten_name
+from nes_lab.text import format_percent, shorten_name
 
 __all__ = ["fit_residuals"]
 
@@ -62,7 +62,8 @@ def fit_residuals(report: FitReport | Rows) -> go.Figure:
         raise OptionError("report has no rows; give the report of a fit with at least one layer")
     panels = [p for p in _PANELS if any(row.get(f"{p[0]}_after") is not None for row in rows)]
     note = (
-        f"all weights together: {100 * _whole(rows, 'before'):.1f} % before, {100 * _whole(rows, 'after'):.1f} % after"
+        f"all weights together: {format_percent(100 * _whole(rows, 'before'))} before, "
+        f"{format_percent(100 * _whole(rows, 'after'))} after"
     )
     figure = go.Figure(make_subplots(rows=1, cols=len(panels), shared_yaxes=True, horizontal_spacing=0.05))
     figure.update_layout(

@@ -22,7 +22,7 @@ def run_description(info: RunInfo) -> str:
 
     Examples:
         >>> run_description(RunInfo("a", config={"seed": 0}, summary={"madds": 225e6, "dense_madds": 300e6}))
-        '225 M MAdds (75.0% of dense) · dense · seed 0'
+        '225 M MAdds (75.0 % of dense) · dense · seed 0'
     """
     config, summary = info.config, info.summary
     data, backbone = (config.get(name) or {} for name in ("data", "backbone"))

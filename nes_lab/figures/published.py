@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 from nes_lab.figures.accuracy_vs_madds import ReportedPoint
 from nes_lab.figures.reported import IMAGENET
 from nes_lab.figures.theme import REPORTED, new_figure, plain
+from nes_lab.text import format_percent
 
 __all__ = ["published"]
 
@@ -68,7 +69,8 @@ def published(points: Sequence[ReportedPoint] = IMAGENET) -> go.Figure:
             y=[point.top1 for point in series],
             customdata=None,
             hovertext=[
-                f"{plain(point.name)}: {point.top1:.2f} %<br>reported by {plain(point.source)}" for point in series
+                f"{plain(point.name)}: {format_percent(point.top1, 2)}<br>reported by {plain(point.source)}"
+                for point in series
             ],
             mode="lines+markers",
             line={"color": REPORTED, "dash": "dash", "width": 1},

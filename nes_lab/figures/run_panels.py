@@ -18,7 +18,7 @@ from nes_lab.figures.start_moves import StartMoves
 from nes_lab.figures.theme import OKABE_ITO, new_figure, plain
 from nes_lab.runs.deciding_metric import deciding_metric
 from nes_lab.runs.info import RunInfo
-from nes_lab.text import NO_VALUE, format_bytes, shorten_middle
+from nes_lab.text import NO_VALUE, format_bytes, format_percent, shorten_middle
 
 __all__ = ["ACROSS", "Across", "RunCurves", "axis_unit", "run_panels"]
 
@@ -282,7 +282,7 @@ class _Panels:
         rows = self.runs[0].metrics
         newest = next((row for row in reversed(rows) if _is_number(row.get("memory_bytes"))), {})
         memory, gpu = newest.get("memory_bytes"), newest.get("gpu_memory_bytes")
-        told = ["CPU " + (NO_VALUE if memory is None else f"{newest.get('cpu_percent', 0):.0f} %")]
+        told = ["CPU " + (NO_VALUE if memory is None else format_percent(newest.get("cpu_percent", 0), 0))]
         told.append(f"memory {NO_VALUE if memory is None else format_bytes(memory)}")
         told += [] if gpu is None else [f"GPU memory {format_bytes(gpu)}"]
         figure = self.new("Speed and machine", f"images per second · {' · '.join(told)}")

@@ -107,8 +107,8 @@ def fit_comparison(events: Sequence[Mapping[str, Any]]) -> str:
         events: Rows of the run's events.
 
     Examples:
-        >>> fit_comparison([{"kind": "fit", "comparison": "outputs differ by 2.0%"}])
-        'Fitted, before training: outputs differ by 2.0%.'
+        >>> fit_comparison([{"kind": "fit", "comparison": "outputs differ by 2.0 %"}])
+        'Fitted, before training: outputs differ by 2.0 %.'
     """
     told = [str(event["comparison"]) for event in events if event.get("kind") == "fit" and event.get("comparison")]
     return f"Fitted, before training: {told[-1]}." if told else ""

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 
 from nes_lab.errors import OptionError
 from nes_lab.figures.theme import COUNTS, OKABE_ITO, heat_colorbar, legend_below, new_figure, plain
-from nes_lab.text import format_shape, shorten_name
+from nes_lab.text import format_percent, format_shape, shorten_name
 
 if TYPE_CHECKING:
     from nes_lab.records.compression_plan import CompressionPlan
@@ -126,7 +126,7 @@ def _add_plan(figure: go.Figure, names: Sequence[str], plan: CompressionPlan) ->
         name="chosen",
         marker={"symbol": "diamond", "size": 9, "color": OKABE_ITO[1], "line": {"color": "#FFFFFF", "width": 1}},
         text=[
-            f"<b>{plain(name)}</b><br>chosen: {share:.1f} % of its cells"
+            f"<b>{plain(name)}</b><br>chosen: {format_percent(share)} of its cells"
             for name, share in zip(names, kept, strict=True)
         ],
         hovertemplate="%{text}<extra></extra>",

@@ -11,6 +11,7 @@ from typing import Any
 
 from nes_lab.figures.paper_budgets import PaperBudget
 from nes_lab.records.reachable import Reachable, share_text, shares_of
+from nes_lab.text import space_percent
 
 __all__ = ["slider_data", "slider_js"]
 
@@ -47,7 +48,7 @@ def slider_data(
     """
     shares = shares_of(budget, dense)
     published = [getattr(each, quantity) / dense[quantity] for each in paper if getattr(each, quantity) is not None]
-    words = [f"{share_text(region.least_share(quantity))} to 100% can be reached"] if region else []
+    words = [f"{space_percent(share_text(region.least_share(quantity)))} to 100 % can be reached"] if region else []
     words += ["no limit"] if quantity not in shares else []
     words += ["dashed: published"] if published else []
     return {

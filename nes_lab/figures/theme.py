@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 
 from nes_lab.errors import OptionError
+from nes_lab.text import format_share
 
 __all__ = [
     "COUNTS",
@@ -267,6 +269,21 @@ def heat_colorbar(title: str, **options: Any) -> dict[str, Any]:
         "outlinewidth": 0,
         **options,
     }
+
+
+def share_ticks(top: float) -> dict[str, Any]:
+    """Return the plotly options of the ticks of an axis of shares, from 0 to about 1 or more.
+
+    Args:
+        top: End of the axis.
+
+    Examples:
+        >>> share_ticks(1.06)["ticktext"], share_ticks(3.0)["tickvals"]
+        (['0 %', '25 %', '50 %', '75 %', '100 %'], [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0])
+    """
+    step = next((step for step in (0.25, 0.5, 1.0, 2.0, 5.0, 10.0) if top <= 6.5 * step), top)
+    values = [place * step for place in range(math.floor(top / step + 1e-9) + 1)]
+    return {"tickvals": values, "ticktext": [format_share(value, digits=0) for value in values]}
 
 
 def _template(ink: str, paper: str, grid: str, axis: str) -> go.layout.Template:

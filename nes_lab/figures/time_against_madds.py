@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from nes_lab.errors import OptionError
-from nes_lab.figures.theme import REPORTED, legend_below, new_figure, plain, series_style
-from nes_lab.text import format_number
+from nes_lab.figures.theme import REPORTED, legend_below, new_figure, plain, series_style, share_ticks
+from nes_lab.text import format_number, format_share
 
 if TYPE_CHECKING:
     from nes_lab.records.cost_report import CostReport, LatencyReport
@@ -73,8 +73,8 @@ def time_against_madds(
     line = {"color": REPORTED, "width": 1.5, "dash": "dot"}
     figure.add_scatter(x=[0, 1.1], y=[1, 1], mode="lines", line=line, name="as slow as dense", hoverinfo="skip")
     most = max(1.1, *(1.05 * max(trace.x) for trace in figure.data[: len(costs)]))
-    figure.update_xaxes(title_text="MAdds (share of dense)", tickformat=".0%", range=[0, most])
-    figure.update_yaxes(title_text="time (share of dense)", tickformat=".0%", range=[0, top])
+    figure.update_xaxes(title_text="MAdds (share of dense)", range=[0, most], **share_ticks(most))
+    figure.update_yaxes(title_text="time (share of dense)", range=[0, top], **share_ticks(top))
     legend_below(figure, 430, len(list(figure.data)))
     return figure
 
@@ -94,10 +94,16 @@ def _add_layer(
         x=[costs[way].madds / full.madds for way in shown],
         y=[times[way].median_ms / base.median_ms for way in shown],
         text=[plain(way) for way in shown],
-        customdata=[[format_number(costs[way].madds), f"{times[way].median_ms:.3f}"] for way in shown],
+        customdata=[
+            [
+                f"{format_number(costs[way].madds)} MAdds ({format_share(costs[way].madds, full.madds, 0)})",
+                f"{times[way].median_ms:.3f} ms ({format_share(times[way].median_ms, base.median_ms, 0)})",
+            ]
+            for way in shown
+        ],
         mode="lines+markers",
         line={"color": style.color, "dash": style.dash, "width": 1.5},
         marker={"color": style.color, "symbol": [series_style(ways.index(way)).symbol for way in shown], "size": 10},
         name=plain(layer),
-        hovertemplate="%{fullData.name}, %{text}<br>%{customdata[0]} MAdds (%{x:.0%})<br>%{customdata[1]} ms (%{y:.0%})<extra></extra>",
+        hovertemplate="%{fullData.name}, %{text}<br>%{customdata[0]}<br>%{customdata[1]}<extra></extra>",
     )

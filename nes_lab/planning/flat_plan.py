@@ -28,7 +28,7 @@ from nes_lab.records.cost_report import gaps_text
 from nes_lab.records.counts import Counts
 from nes_lab.records.options import PlanOptions
 from nes_lab.records.reachable import Reachable
-from nes_lab.text import format_number, format_room
+from nes_lab.text import format_number, format_room, format_share
 
 __all__ = ["FlatLayers", "flat_layers", "flat_plan", "flat_plan_of_survey", "flat_region"]
 
@@ -266,7 +266,8 @@ def _unreachable(flat: FlatLayers, limit: float) -> BudgetError:
     factors = sum(prod(plan.geometry.starts_shape(0)) for plan in flat.plans)
     return BudgetError(
         f"params={format_number(limit)} cannot be met: the least reachable is {format_number(least.params)} ({least.params:,}, "
-        f"{least.params / dense.params:.1%} of dense) with {_described(flat.options)}. {format_number(factors)} of them are factors of "
+        f"{format_share(least.params / dense.params)} of dense) with {_described(flat.options)}. "
+        f"{format_number(factors)} of them are factors of "
         "windows; larger patch_channels or fewer windows need fewer",
         least=least,
         dense=dense,

@@ -32,7 +32,7 @@ from nes_lab.records.spread import Ratio, ratio_of_times
 from nes_lab.records.tune_report import TuneReport
 from nes_lab.surgery.for_inference import keep_for_inference_
 from nes_lab.surgery.replace import replace_layers
-from nes_lab.text import format_ms
+from nes_lab.text import format_ms, format_share, space_percent
 from nes_lab.tuning.tune import tune
 
 __all__ = ["MARGIN", "DeviceTimer", "PlanTimer", "Timing", "meet_latency"]
@@ -212,9 +212,9 @@ class _Search:
         """Return the ``BudgetError`` for a limit on time that no size meets. Its message names the shortest time."""
         least = min(self.timings.values(), key=lambda t: t.ms / self.limit(t))
         times = (
-            f"the shortest measured time is {format_ms(least.ms)} ({least.ms / least.dense_ms:.0%} of the dense model's "
-            f"{format_ms(least.dense_ms)}); the limit is {format_ms(self.limit(least))}, with a margin of {MARGIN:.0%} and two "
-            f"standard errors ({least.error:.1%} each)"
+            f"the shortest measured time is {format_ms(least.ms)} ({format_share(least.ms, least.dense_ms, 0)} of the dense model's "
+            f"{format_ms(least.dense_ms)}); the limit is {format_ms(self.limit(least))}, with a margin of "
+            f"{format_share(MARGIN, digits=0)} and two standard errors ({format_share(least.error)} each)"
         )
         slowest = [f"slowest there: {least.slowest}"] if least.slowest else []
         busy = ["the machine was too busy for a smaller margin"] if least.spread and least.spread.is_unsure else []
@@ -224,12 +224,13 @@ class _Search:
 
 
 def _with_notes(timing: Timing, budget: Budget, search: _Search) -> CompressionPlan:
-    share = f", which is {budget.latency_ms} of dense" if isinstance(budget.latency_ms, str) else ""
+    share = f", which is {space_percent(budget.latency_ms)} of dense" if isinstance(budget.latency_ms, str) else ""
     spread = "" if timing.spread is None else f"; {timing.spread.words('the network', 'the dense model')}"
     note = (
         f"{format_ms(timing.ms)} measured (median of {timing.rounds} rounds, in turn with the dense model's "
-        f"{format_ms(timing.dense_ms)}); the limit is {format_ms(search.limit(timing))}{share}; searched with a margin of {MARGIN:.0%} "
-        f"and two standard errors (now {timing.error:.1%} each), by tuning {len(search.timings)} sizes in "
+        f"{format_ms(timing.dense_ms)}); the limit is {format_ms(search.limit(timing))}{share}; searched with a margin of "
+        f"{format_share(MARGIN, digits=0)} and two standard errors "
+        f"(now {format_share(timing.error)} each), by tuning {len(search.timings)} sizes in "
         f"{time.perf_counter() - search.begun:.0f} s{spread}"
     )
     return replace(timing.plan, notes=(*timing.plan.notes, note), latency_ms=timing.ms)

@@ -31,7 +31,7 @@ from nes_lab.records.cost_report import gaps_text
 from nes_lab.records.options import PlanOptions, Routing, ScopeOption, Share, Strategy, Wiring
 from nes_lab.records.sensitivity_report import SensitivityReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments
-from nes_lab.text import format_number, format_room
+from nes_lab.text import format_number, format_room, format_share
 
 __all__ = ["plan_for_budget", "plan_on_ladder"]
 
@@ -225,7 +225,7 @@ def _unreachable(ladder: Ladder, limits: Mapping[str, float]) -> BudgetError:
             share = reached / getattr(ladder.survey.dense, quantity)
             sentences.append(
                 f"{quantity}={format_number(limit)} cannot be met: the least reachable is {format_number(reached)} ({reached:,}, "
-                f"{share:.1%} of {whole}) with {_reach_options(ladder.options)}; "
+                f"{format_share(share)} of {whole}) with {_reach_options(ladder.options)}; "
                 f"most of it is held by {_largest_layers(ladder, quantity)}"
             )
     return BudgetError(". ".join(sentences), least=least, dense=ladder.survey.dense)

@@ -20,7 +20,7 @@ from nes_lab.records.plan_table import explanation, layer_table, notebook_table
 from nes_lab.records.record import Part, Record
 from nes_lab.records.table import Table
 from nes_lab.renamed import warn_renamed
-from nes_lab.text import format_shape
+from nes_lab.text import format_shape, format_share
 
 __all__ = ["CompressionPlan", "Epitome", "KeptLayer", "LayerCalls", "LayerPlan"]
 
@@ -440,8 +440,8 @@ class CompressionPlan(Record):
             f"CompressionPlan ({self.origin}): {len(self.layers)} layers replaced, {len(self.kept_layers)} kept dense"
         )
         counts = (
-            f"params {self.predicted.params:,} of {self.dense.params:,} ({share[0]:.1%}), "
-            f"madds {self.predicted.madds:,} of {self.dense.madds:,} ({share[1]:.1%}) at input {self.input_shape}"
+            f"params {self.predicted.params:,} of {self.dense.params:,} ({format_share(share[0])}), "
+            f"madds {self.predicted.madds:,} of {self.dense.madds:,} ({format_share(share[1])}) at input {self.input_shape}"
         )
         return f"{head}\n{counts}"
 

@@ -30,7 +30,7 @@ def explanation_finding(rows: Sequence[Mapping[str, Any]]) -> str:
         >>> row = {"answers": [1, 1], "rank_correlation": 0.8, "overlap": 0.5}
         >>> row |= {f"{half}_{side}": 0.5 for half in ("deletion", "insertion") for side in ("first", "second")}
         >>> explanation_finding([row]).partition(". ")[0]
-        'On this image, both networks look at largely the same places: rank correlation 0.80, 50% of the top tenth shared'
+        'On this image, both networks look at largely the same places: rank correlation 0.80, 50 % of the top tenth shared'
     """
     count = len(rows)
     ranks = [row["rank_correlation"] for row in rows if row["rank_correlation"] is not None]

@@ -11,6 +11,7 @@ from typing import Any
 from nes_lab.records.columns import columns
 from nes_lab.records.record import Part, Record
 from nes_lab.records.table import Table
+from nes_lab.text import format_share
 
 __all__ = ["FitReport", "LayerFit"]
 
@@ -124,11 +125,10 @@ class FitReport(Record):
         """A sentence that compares the outputs of the fitted network with those of the dense network."""
         if self.output_error is None:
             return "agreement with the dense network: not measured, because there were no calibration batches"
-        told = (
-            f"outputs differ from the dense network's by {self.output_error:.1%} on {self.compared_examples} examples"
-        )
+        told = f"outputs differ from the dense network's by {format_share(self.output_error)} on {self.compared_examples} examples"
         if self.agreement is not None:
-            told = f"same top-1 prediction as the dense network for {self.agreement:.1%} of {self.compared_examples} examples; {told}"
+            agreed = f"{format_share(self.agreement)} of {self.compared_examples} examples"
+            told = f"same top-1 prediction as the dense network for {agreed}; {told}"
         return (
             f"{told}. Train it before use: it has lost much of what the dense network knows"
             if self.needs_training

@@ -83,7 +83,7 @@ def forms_finding(found: Mapping[str, Any]) -> str:
         >>> trained, ratio = {"form": "as trained", "median_ms": 2.0}, {"low": 0.49, "high": 0.51, "rounds": 60}
         >>> fused = {"form": "fused", "median_ms": 1.0, "ratio": ratio | {"median": 0.5, "error": 0.01}}
         >>> forms_finding({"forms": [trained, fused]})
-        'The fastest form is “Fused”: 1 ms, 50% of the time as trained.'
+        'The fastest form is “Fused”: 1 ms, 50 % of the time as trained.'
         >>> forms_finding({"forms": [trained, fused | {"ratio": ratio | {"median": 0.95, "error": 0.1}}]})
         'The machine was too busy to tell the forms apart: no form is clearly faster than as trained. Measure again when it is idle.'
     """

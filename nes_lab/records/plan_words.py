@@ -32,7 +32,7 @@ def quantity_words(quantity: str, planned: Mapping[str, Any], budget: Mapping[st
     Examples:
         >>> planned = {"dense": {"madds": 1000, "params": 10}, "predicted": {"madds": 598, "params": 9}}
         >>> quantity_words("madds", planned, {"madds": "60%"}), quantity_words("params", planned, {"madds": "60%"})
-        ('59.8% of dense · 0.33% under the budget', '90.0% of dense')
+        ('59.8 % of dense · 0.33 % under the budget', '90.0 % of dense')
     """
     dense, predicted = planned["dense"], planned["predicted"]
     limit = shares_of(budget, dense).get(quantity)
@@ -52,7 +52,7 @@ def what_binds(planned: Mapping[str, Any], budget: Mapping[str, Any]) -> str:
         >>> row = {"name": "a", "epitome_shape": None, "reason": "depthwise", "madds": 300, "params": 3}
         >>> planned = {"dense": {"madds": 1000, "params": 10}, "predicted": {"madds": 600, "params": 6}, "rows": [row]}
         >>> what_binds(planned, {"madds": "60%"})
-        'the MAdds budget. 1 layer stays dense, with 50% of the MAdds left.'
+        'the MAdds budget. 1 layer stays dense, with 50 % of the MAdds left.'
     """
     tightest, quantity, kept = _binding(planned, budget)
     first = (
@@ -63,7 +63,7 @@ def what_binds(planned: Mapping[str, Any], budget: Mapping[str, Any]) -> str:
     share = sum(map(sum, kept.values())) / planned["predicted"][quantity]
     count = sum(map(len, kept.values()))
     layers = "1 layer stays" if count == 1 else f"{count} layers stay"
-    return f"{first}. {layers} dense, with {share:.0%} of the {NAMES[quantity]} left."
+    return f"{first}. {layers} dense, with {format_share(share, digits=0)} of the {NAMES[quantity]} left."
 
 
 def dense_words(planned: Mapping[str, Any], budget: Mapping[str, Any]) -> list[str]:
@@ -77,14 +77,14 @@ def dense_words(planned: Mapping[str, Any], budget: Mapping[str, Any]) -> list[s
         >>> row = {"name": "a", "epitome_shape": None, "reason": "depthwise", "madds": 300, "params": 3}
         >>> planned = {"dense": {"madds": 1000, "params": 10}, "predicted": {"madds": 600, "params": 6}, "rows": [row]}
         >>> dense_words(planned, {"madds": "60%"})
-        ['1 layer stays dense, with 50% of the MAdds left. Reason: depthwise.']
+        ['1 layer stays dense, with 50 % of the MAdds left. Reason: depthwise.']
     """
     _, quantity, kept = _binding(planned, budget)
     total = planned["predicted"][quantity] or 1
     costs = sorted(kept.items(), key=lambda item: -sum(item[1]))
     return [
-        f"{'1 layer stays' if len(each) == 1 else f'{len(each)} layers stay'} dense, with {sum(each) / total:.0%} of the "
-        f"{NAMES[quantity]} left. Reason: {reason}."
+        f"{'1 layer stays' if len(each) == 1 else f'{len(each)} layers stay'} dense, with "
+        f"{format_share(sum(each), total, 0)} of the {NAMES[quantity]} left. Reason: {reason}."
         for reason, each in costs
     ]
 
@@ -130,7 +130,7 @@ def stage_words(rows: Rows) -> str:
     Examples:
         >>> row = {"epitome_shape": None, "reason": "depthwise", "madds": 5, "madds_dense": 5}
         >>> stage_words([row, row | {"epitome_shape": (2, 2), "madds": 2}])
-        '1 of 2 layers is compressed. They keep 70% of their 10 MAdds.'
+        '1 of 2 layers is compressed. They keep 70 % of their 10 MAdds.'
     """
     shrunk = sum(bool(row["epitome_shape"]) for row in rows)
     planned, dense = (sum(row[key] for row in rows) for key in ("madds", "madds_dense"))
@@ -147,7 +147,7 @@ def settings_words(settings: Mapping[str, Any]) -> str:
 
     Examples:
         >>> settings_words({"keep": True}), settings_words({"ratio": 0.5, "routing": "free"})
-        ('kept dense', 'ratio 50%, routing free')
+        ('kept dense', 'ratio 50 %, routing free')
     """
     words = {"keep": "kept dense"} if settings.get("keep") else {}
     if isinstance(settings.get("ratio"), int | float):

@@ -18,7 +18,7 @@ from math import sqrt
 from statistics import median, quantiles
 
 from nes_lab.records.record import Part
-from nes_lab.text import format_ms
+from nes_lab.text import format_ms, format_share
 
 __all__ = ["CLOSE", "Ratio", "quartiles", "ratio_of_times", "spread_words"]
 
@@ -88,7 +88,7 @@ class Ratio(Part):
             >>> Ratio(0.9, 0.01, 0.88, 0.92, 20).words("fused", "dense")
             'fused takes 0.900 ± 0.020 of the time of dense (half of 20 rounds in 0.880 to 0.920)'
             >>> Ratio(0.99, 0.01, 0.98, 1.0, 20).words("fused", "dense")
-            'fused is as fast as dense, within 2.0% (half of 20 rounds in 0.980 to 1.000)'
+            'fused is as fast as dense, within 2.0 % (half of 20 rounds in 0.980 to 1.000)'
             >>> Ratio(0.9, 0.06, 0.8, 1.1, 20).words("fused", "dense")
             'the machine was too busy to tell fused from dense: 0.900 ± 0.120 of its time (half of 20 rounds in 0.800 to 1.100)'
         """
@@ -98,7 +98,7 @@ class Ratio(Part):
             return f"{name} takes {share} of the time of {other} ({rounds})"
         if self.too_busy:
             return f"the machine was too busy to tell {name} from {other}: {share} of its time ({rounds})"
-        return f"{name} is as fast as {other}, within {self.uncertainty:.1%} ({rounds})"
+        return f"{name} is as fast as {other}, within {format_share(self.uncertainty)} ({rounds})"
 
 
 def ratio_of_times(times: Sequence[float], base: Sequence[float]) -> Ratio:

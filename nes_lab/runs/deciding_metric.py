@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nes_lab.text import format_percent
+
 __all__ = ["MACHINE", "DecidingMetric", "deciding_metric"]
 
 MACHINE = ("cpu_percent", "memory_bytes", "memory_percent", "gpu_memory_bytes", "gpu_memory_percent")
@@ -56,7 +58,7 @@ class DecidingMetric:
             >>> DecidingMetric().text(61.25), DecidingMetric("error", "lower").text(0.03125)
             ('61.25 %', '0.03125')
         """
-        return f"{value:.2f} %" if self.name == "top1" else f"{value:.4g}"
+        return format_percent(value, 2) if self.name == "top1" else f"{value:.4g}"
 
     def best(self, rows: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
         """Return the row of the validation split with the best value; None if no row has one.

@@ -15,7 +15,7 @@ from nes_lab.records.table import Table
 from nes_lab.runs.details import RunDetails
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import run_table
-from nes_lab.text import NO_VALUE, format_clock, format_number, format_share
+from nes_lab.text import NO_VALUE, format_clock, format_number, format_share, space_percent
 
 __all__ = ["DENSE", "budget_text", "filter_runs", "filter_values", "overview"]
 
@@ -82,7 +82,7 @@ def budget_text(config: Mapping[str, Any]) -> str:
 
     Examples:
         >>> budget_text({"compression": {"madds": "60%", "params": 20000}}), budget_text({"compression": None})
-        ('MAdds 60%, params 20 k', '')
+        ('MAdds 60 %, params 20 k', '')
     """
     section = config.get("compression")
     if not isinstance(section, Mapping):
@@ -93,7 +93,7 @@ def budget_text(config: Mapping[str, Any]) -> str:
 
 def _limit(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
+        return space_percent(str(value))
     return format_share(value, digits=0) if 0 < value <= 1 else format_number(value)
 
 
@@ -157,6 +157,7 @@ def _settings(info: RunInfo) -> dict[str, str]:
         row["dataset"],
         row["backbone"],
         budget_text(info.config),
+        budget_text(info.config).replace(" %", "%"),
     )
     text = " ".join(str(part or "") for part in searched).lower()
     return {"state": info.state, "group": info.group, "routing": str(row["routing"] or DENSE), "text": text}

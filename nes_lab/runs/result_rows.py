@@ -9,13 +9,13 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nes_lab.text import NO_VALUE, format_bytes, format_ms, format_seconds, format_share, format_value
+from nes_lab.text import NO_VALUE, format_bytes, format_ms, format_percent, format_seconds, format_share, format_value
 
 __all__ = ["result_rows"]
 
 
 def _percent(value: float) -> str:
-    return f"{value:.2f} %"
+    return format_percent(value, 2)
 
 
 _NAMES: dict[str, tuple[str, Callable[[Any], str]]] = {
@@ -61,7 +61,7 @@ def result_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
 
     Examples:
         >>> result_rows({"best_top1": 71.8, "madds": 225, "dense_madds": 300, "latency_ms": None})[1:]
-        [{'result': 'MAdds', 'value': '225 (75.0% of dense)'}, {'result': 'MAdds of the dense network', 'value': '300'}, ...]
+        [{'result': 'MAdds', 'value': '225 (75.0 % of dense)'}, {'result': 'MAdds of the dense network', 'value': '300'}, ...]
     """
     rows = []
     for key, value in summary.items():

@@ -16,7 +16,7 @@ from nes_lab.runs.compared_settings import compared_settings
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.kept_curve import KeptCurve
 from nes_lab.runs.result_rows import result_rows
-from nes_lab.text import NO_VALUE, format_ms, format_seconds, format_value
+from nes_lab.text import NO_VALUE, format_ms, format_percent, format_seconds, format_value
 
 __all__ = ["results_beside", "run_against"]
 
@@ -90,7 +90,7 @@ def _accuracy(this: RunInfo, other: RunInfo, curves: tuple[KeptCurve, KeptCurve]
     data = [info.config.get("data") or {} for info in (this, other)]
     same = all(data[0].get(name) == data[1].get(name) for name in ("name", "root"))
     told = "one run each: may be chance" if same else "not the same data"
-    row = {"field": f"Top-1 at epoch {epoch:g}", "this": f"{first:.2f} %", "other": f"{second:.2f} %"}
+    row = {"field": f"Top-1 at epoch {epoch:g}", "this": format_percent(first, 2), "other": format_percent(second, 2)}
     return [row | {"difference": f"{first - second:+.2f} points, {told}"}]
 
 

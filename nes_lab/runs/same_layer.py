@@ -14,7 +14,7 @@ from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import run_table
 from nes_lab.runs.snapshots import snapshot_path, weight_shapes
 from nes_lab.runs.store import RunStore
-from nes_lab.text import format_number
+from nes_lab.text import format_number, format_percent
 
 __all__ = ["column_facts", "gradient_note", "one_per_routing", "runs_with_layer"]
 
@@ -68,7 +68,7 @@ def column_facts(info: RunInfo) -> list[str]:
     """
     (row,) = run_table([info])
     top1, madds = row["top1"], row["madds"]
-    facts = ["top-1 –" if top1 is None else f"top-1 {top1:.1f} %"]
+    facts = ["top-1 –" if top1 is None else f"top-1 {format_percent(top1)}"]
     return [*facts, *([] if madds is None else [f"{format_number(madds)} MAdds"])]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from nes_lab.records.field_names import choice_words, field_words
 from nes_lab.runs.measures import COSTS, RESULTS
+from nes_lab.text import space_percent
 
 __all__ = ["objective_words", "setting_words"]
 
@@ -25,9 +26,9 @@ def setting_words(settings: Mapping[str, Any]) -> str:
 
     Examples:
         >>> setting_words({"compression.madds": "50%", "compression.routing": "tiled", "training.lr": 0.05, "seed": 1})
-        'MAdds 50%, tiled, learning rate 0.05, seed 1'
+        'MAdds 50 %, tiled, learning rate 0.05, seed 1'
         >>> setting_words({"compression": None, "seed": 1}), setting_words({"compression": {"madds": "60%"}})
-        ('dense, seed 1', 'compressed (MAdds 60%)')
+        ('dense, seed 1', 'compressed (MAdds 60 %)')
     """
     return ", ".join(_words(path, value) for path, value in settings.items())[:500]
 
@@ -47,5 +48,5 @@ def _words(path: str, value: Any) -> str:
     if path == "compression":
         inner = setting_words({f"compression.{name}": each for name, each in (value or {}).items()})
         return "dense" if value is None else f"compressed ({inner})" if inner else "compressed"
-    text = f"{value:.4g}" if isinstance(value, float) else choice_words(path, str(value))
+    text = f"{value:.4g}" if isinstance(value, float) else space_percent(choice_words(path, str(value)))
     return text if path in _BARE else f"{field_words(path).removesuffix(' budget')} {text}"

@@ -23,7 +23,7 @@ from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.keywords import PlanKeywords
 from nes_lab.records.options import PlanOptions
 from nes_lab.records.reachable import budget_at, share_text, shares_of
-from nes_lab.text import format_number
+from nes_lab.text import format_number, format_percent, space_percent
 from nes_lab.widgets.figure_view import FigureView, add_fallback
 
 __all__ = ["BudgetExplorer"]
@@ -197,9 +197,11 @@ class BudgetExplorer(ipywidgets.VBox):
         parts = []
         for name, title in _TITLES.items():
             now, before = getattr(small, name), getattr(dense, name)
-            share = f"{100 * now / before:.1f} %"
+            share = format_percent(100 * now / before)
             parts.append(f"{title}: {format_number(now)} of {format_number(before)} ({share})")
-        least = ", ".join(f"{share_text(self.region.least_share(name))} of the {_TITLES[name]}" for name in _TITLES)
+        least = ", ".join(
+            f"{space_percent(share_text(self.region.least_share(name)))} of the {_TITLES[name]}" for name in _TITLES
+        )
         return f"{' · '.join(parts)} · {len(self._plan.layers)} layers replaced, {len(self._plan.kept_layers)} kept dense · least: {least}"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from nes_lab.records.columns import columns
 from nes_lab.records.record import Record
 from nes_lab.records.table import Table
+from nes_lab.text import format_share
 
 __all__ = ["STAGES", "ZooRow", "zoo_table"]
 
@@ -106,8 +107,8 @@ class ZooRow(Record):
             return f"{self.model}: {self.status} at {self.stage}: {self.reason}"
         share = self.reached_params / max(self.params, 1), self.reached_madds / max(self.madds, 1)
         return (
-            f"{self.model}: passed; params {self.params:,} -> {self.reached_params:,} ({share[0]:.1%}), "
-            f"madds {self.madds:,} -> {self.reached_madds:,} ({share[1]:.1%}), agreement {self.agreement:.1e}"
+            f"{self.model}: passed; params {self.params:,} -> {self.reached_params:,} ({format_share(share[0])}), "
+            f"madds {self.madds:,} -> {self.reached_madds:,} ({format_share(share[1])}), agreement {self.agreement:.1e}"
         )
 
 

@@ -92,7 +92,7 @@ def test_explain_compares_a_run_with_the_dense_one_on_the_worst_disagreements(st
     (first, about), (second, question) = desk.asked
     assert (first, second, about["reference"], question["run"]) == ("disagreements", "explain", dense, small)
     assert (question["method"], question["indices"], question["keep"]) == ("gradcam", [41, 7], True)
-    assert "On these images." in at.success[0].value and "92.5%" in words(at) and "features.3" in words(at)
+    assert "On these images." in at.success[0].value and "92.5 %" in words(at) and "features.3" in words(at)
     maps, curves = figures(at)
     assert len(maps["layout"]["images"]) == 2 and "label 3 · dense: 3 · compressed: 8" in str(
         maps["layout"]["annotations"]

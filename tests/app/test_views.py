@@ -172,7 +172,7 @@ def test_compress_asks_the_worker_for_a_plan(home, planner):
     assert (question["input_shape"], question["classes"]) == ([1, 8, 8], 10)
     assert planner.compression.items() >= {"madds": "60%", "routing": "learner", "round_to": 8}.items()
     assert [metric.value for metric in at.metric] == ["180 k"]
-    assert "60.0% of dense" in words(at) and "Params **1 k** · 50.0% of dense" in words(at)
+    assert "60.0 % of dense" in words(at) and "Params **1 k** · 50.0 % of dense" in words(at)
     assert "What binds:** The MAdds budget" in plain(at.warning[0].value)
     reasons = at.dataframe[1].value
     assert list(reasons["why"])[-1] == "kept dense: head" and "factored" in reasons["why"][0]
@@ -190,7 +190,7 @@ def test_compress_asks_the_worker_for_a_plan(home, planner):
 def test_compress_draws_what_can_be_reached_and_sliders_for_it(home, planner):
     at = open_page("compress")
     plane = next(each for each in figures(at) if "Params against MAdds" in each["layout"]["meta"]["alt"])
-    assert "The network can reach 20.0% of the MAdds" in plane["layout"]["meta"]["alt"]
+    assert "The network can reach 20.0 % of the MAdds" in plane["layout"]["meta"]["alt"]
     assert {each["id"] for each in plane["layout"]["meta"]["handles"]} == {"madds", "point"}
     drawn = [item.proto for item in at.get("bidi_component") if item.proto.component_name == "nes_lab_slider"]
     sliders = [json.loads(proto.json)["slider"] for proto in drawn]
@@ -268,7 +268,7 @@ def test_compress_offers_ways_out_of_a_refused_budget(home, planner):
     at.text_input(key="compression.madds").set_value("10%").run()
     assert not any(button.label.startswith("Raise the params") for button in at.button)  # no limit on params was given
     planner.answer = PLAN
-    next(button for button in at.button if button.label == "Raise the MAdds budget to 13.4%").click().run()
+    next(button for button in at.button if button.label == "Raise the MAdds budget to 13.4 %").click().run()
     assert planner.compression["madds"] == "13.4%" and at.text_input(key="compression.madds").value == "13.4%"
     planner.answer = Refusal(
         "backbone.name='resnet81' is not known. Did you mean 'resnet18' or 'resnet101'?", "OptionError"
@@ -883,7 +883,7 @@ def test_run_compares_the_forms_of_its_network_and_keeps_the_table(store, monkey
     at.number_input(key="forms.batch").set_value(4).run()
     click(at, "Fuse, tune and measure")
     assert asked[0] == {"root": str(store.root), "run": run_id, "which": "last", "batch": 4, "seconds": 20.0}
-    assert list(at.dataframe[0].value["share"]) == ["100%", "50%"] and "Measured on cpu, 1 thread" in words(at)
+    assert list(at.dataframe[0].value["share"]) == ["100 %", "50 %"] and "Measured on cpu, 1 thread" in words(at)
     assert "The fastest form is “Fused”" in words(
         open_page("run", run=run_id, view="Network")
     )  # the run's folder has it

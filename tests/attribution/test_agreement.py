@@ -41,7 +41,7 @@ def test_compare_attributions_counts_the_common_positions():
     other[[0, 15]] = other[[15, 0]]  # one of the four most important positions moves away
     found = compare_attributions(linear(WEIGHT), linear(other), IMAGES, top_share=0.25)
     assert (found.overlap == 0.75).all()
-    assert found.rows()[0]["overlap"] == 0.75 and "75%" in str(found)
+    assert found.rows()[0]["overlap"] == 0.75 and "75 %" in str(found)
 
 
 def test_score_curves_delete_the_most_important_first():

@@ -31,6 +31,7 @@ from nes_lab.runs.run_progress import RunProgress
 from nes_lab.runs.store import RunStore
 from nes_lab.runs.unpack import unpack_run
 from nes_lab.runs.writer import RunWriter
+from nes_lab.text import format_share
 from nes_lab.training.checkpoint import load_weights
 from tests.training.own_tasks import regression
 
@@ -429,6 +430,6 @@ def test_run_experiment_records_how_well_the_fitted_network_agrees_with_the_dens
     run_id = store.create(load_config(settings).to_dict())
     assert run_experiment(store, run_id)["state"] == "finished"
     (event,) = (event for event in store.events(run_id) if event["kind"] == "fit")
-    assert f"same top-1 prediction as the dense network for {event['agreement']:.1%}" in event["comparison"]
+    assert f"same top-1 prediction as the dense network for {format_share(event['agreement'])}" in event["comparison"]
     summary = store.get(run_id).summary
     assert (summary["fit_agreement"], summary["fit_output_error"]) == (event["agreement"], event["output_error"])

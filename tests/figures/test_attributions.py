@@ -36,7 +36,7 @@ def test_attributions_draw_maps_difference_and_agreement_of_each_input():
     assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (-1, 1)
     texts = [note.text for note in figure.layout.annotations]
     assert "label zero · dense: zero · compressed: &lt;b&gt;on" in texts[0] + texts[1]
-    assert any("rank correlation 0.50 · 25% of the top tenth shared" in text for text in texts)
+    assert any("rank correlation 0.50 · 25 % of the top tenth shared" in text for text in texts)
     assert any("rank correlation –" in text for text in texts)
     assert "rank correlation 0.50" in figure.layout.meta["alt"]
     assert len(json.dumps(figure_json(figure))) < 2_000_000

@@ -40,7 +40,7 @@ def test_plane_draws_region_dense_plan_and_what_is_over_a_budget():
     forbidden = _named(figure, "over the MAdds budget")
     assert min(forbidden.x) == 0.75 and forbidden.fillpattern.shape == "/"
     assert not [trace for trace in figure.data if trace.name == "over the params budget"]
-    assert "20.0% of the MAdds and 25.0% of the params" in figure.layout.meta["alt"]
+    assert "20.0 % of the MAdds and 25.0 % of the params" in figure.layout.meta["alt"]
 
 
 def test_plane_has_a_handle_for_the_plan_and_for_each_budget():
@@ -77,7 +77,7 @@ def test_bars_can_be_clicked_and_show_the_chosen_one():
     assert planned.x == tuple(bar.total("madds") for bar in bars)
     colors = planned.marker.color
     assert colors[1] != colors[0] and colors[-1] not in colors[:2]  # the last one stays dense
-    assert dense.text[0].endswith("· 50%")
+    assert dense.text[0].endswith("· 50 %")
     with pytest.raises(OptionError, match="bars is empty"):
         plan_bars([])
 
@@ -86,6 +86,6 @@ def test_slider_says_what_can_be_reached_and_marks_plan_and_paper():
     paper = paper_budgets("mobilenetv2_100", (3, 224, 224), 1000)
     slider = slider_data("madds", {"madds": "225M"}, PLAN["dense"], PLAN["predicted"], REGION, paper)
     assert (slider["value"], slider["least"], slider["plan"], slider["marks"]) == (0.75, 0.2, 0.5, [0.75])
-    assert slider["words"] == "20% to 100% can be reached · dashed: published"
+    assert slider["words"] == "20 % to 100 % can be reached · dashed: published"
     slider = slider_data("params", {"madds": "225M"}, PLAN["dense"], None, None, paper)
     assert (slider["value"], slider["plan"], slider["marks"], slider["words"]) == (1.0, None, [], "no limit")

@@ -26,7 +26,7 @@ def test_prediction_sheet_marks_wrong_ones_and_escapes_names():
     figure = prediction_sheet(rows, NAMES, "Validation", columns=2)
     right, wrong, sounds = figure.data
     assert len(right.text) == 2 and len(figure.layout.images) == 2
-    assert wrong.text == ("dog<br>✗ &lt;b&gt;cat&lt;/b&gt; 75%",)
+    assert wrong.text == ("dog<br>✗ &lt;b&gt;cat&lt;/b&gt; 75 %",)
     assert figure.layout.yaxis.range == (2, 0) and len(sounds.x) == 3
     assert 1 < sounds.y[0] < 1.7 and 0 < sounds.x[0] < 1  # in the second row, first column
     with pytest.raises(OptionError, match="empty"):

@@ -32,7 +32,7 @@ def test_fit_reports_that_outputs_agree_if_epitomes_are_as_large_as_weights() ->
     _, report = nes_lab.fit(network(), full_size_plan("free"), calibration=batches(40), verify=False)
     assert (report.agreement, report.compared_examples) == (1.0, 512)
     assert report.output_error is not None and report.output_error < 1e-4 and not report.needs_training
-    assert "same top-1 prediction as the dense network for 100.0% of 512 examples" in report.comparison
+    assert "same top-1 prediction as the dense network for 100.0 % of 512 examples" in report.comparison
 
 
 @pytest.mark.parametrize("argument", ["calibration", "norms"])

@@ -51,7 +51,7 @@ def test_too_thin_keeps_layers_below_min_channels():
 def test_dense_reason_is_overruled_by_a_name_but_not_by_a_type():
     by_type = nes_lab.plan_for_budget(SMALL, Budget(params=0.9), X8, include="Conv2d", round_to=2)
     assert "depthwise" in by_type.kept["blocks.1.depthwise.0"] and "stem" in by_type.kept["stem.0"]
-    with pytest.raises(nes_lab.BudgetError, match=r"100\.0% of dense"):  # the classifier stays
+    with pytest.raises(nes_lab.BudgetError, match=r"100\.0 % of dense"):  # the classifier stays
         nes_lab.plan_for_budget(SMALL, Budget(params=0.9), X8, include="Linear", round_to=2)
     by_name = nes_lab.plan_for_budget(SMALL, Budget(params=0.99), X8, include="classifier", round_to=2)
     assert list(by_name.layers) == ["classifier"]
@@ -68,5 +68,5 @@ def test_no_epitome_layer_says_what_to_do_with_a_network_that_is_compressed_alre
     advice = "it is an epitome already; materialize the network, or start from the dense network"
     with pytest.raises(PlanError, match=f"layer '0': {advice}"):
         nes_lab.compress(small, plan)
-    with pytest.raises(nes_lab.BudgetError, match=r"100\.0% of the given network, in which 2 .*" + advice):
+    with pytest.raises(nes_lab.BudgetError, match=r"100\.0 % of the given network, in which 2 .*" + advice):
         nes_lab.plan_for_budget(small, Budget(params="60%"), x)

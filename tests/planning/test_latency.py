@@ -51,7 +51,7 @@ def test_meet_latency_takes_the_first_rung_that_is_fast_enough(timer):
     slower = [s for s, _ in fake.seen if s > share]
     assert slower and all(s * (1 + MARGIN) > 0.6 for s in slower)
     note = plan.notes[-1]
-    assert "6 ms, which is 60% of dense" in note and "margin of 2%" in note and "median of 11 rounds" in note
+    assert "6 ms, which is 60 % of dense" in note and "margin of 2 %" in note and "median of 11 rounds" in note
     assert nes_lab.CompressionPlan.from_json(plan.to_json()) == plan
 
 
@@ -85,7 +85,7 @@ def test_meet_latency_names_the_shortest_time_if_the_limit_cannot_be_met(timer):
     timer(floor=0.4)
     with pytest.raises(
         BudgetError,
-        match=r"the shortest measured time is 4 ms \(40% of the dense model's 10 ms\).*3 ms.*slowest there: 0",
+        match=r"the shortest measured time is 4 ms \(40 % of the dense model's 10 ms\).*3 ms.*slowest there: 0",
     ) as caught:
         nes_lab.plan_for_budget(MODEL, Budget(latency_ms="30%"), X)
     assert caught.value.least.params < 0.2 * 33_024

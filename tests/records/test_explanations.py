@@ -17,7 +17,7 @@ def row(rank, overlap=0.5, answers=(1, 1), **more):
 )
 def test_explanation_finding_follows_from_the_mean_rank_correlation(rank, says):
     text = explanation_finding([row(rank - 0.1, 0.25), row(rank + 0.1, 0.75, answers=(1, 2)), row(None, 0.5)])
-    assert f"look at {says} places: mean rank correlation {rank:.2f}, 50% of the top tenth shared" in text
+    assert f"look at {says} places: mean rank correlation {rank:.2f}, 50 % of the top tenth shared" in text
     assert (
         "They give the same answer on 2 of 3." in text
         and "0.20 and 0.90 for the reference and 0.40 and 0.80 for the run: both maps point at" in text

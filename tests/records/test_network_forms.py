@@ -38,7 +38,7 @@ FOUND = {
 
 def test_the_table_has_shares_of_the_time_and_a_dash_for_what_is_not_compared():
     text = forms_table(FOUND).text()
-    assert "Dense layers of the same shapes" in text and "55%" in text and "–" in text
+    assert "Dense layers of the same shapes" in text and "55 %" in text and "–" in text
 
 
 def test_the_finding_speaks_only_of_differences_beyond_the_spread():

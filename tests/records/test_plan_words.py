@@ -15,20 +15,20 @@ PLANNED = {"dense": {"madds": 400, "params": 100}, "predicted": {"madds": 300, "
 
 def test_what_binds_is_the_tightest_budget_and_the_layers_that_cannot_shrink():
     both = what_binds(PLANNED, {"madds": "75%", "params": "99%"})
-    assert both == "the MAdds budget. 2 layers stay dense, with 18% of the MAdds left."
-    assert what_binds(PLANNED, {"params": "80", "madds": "90%"}).endswith("with 12% of the params left.")
+    assert both == "the MAdds budget. 2 layers stay dense, with 18 % of the MAdds left."
+    assert what_binds(PLANNED, {"params": "80", "madds": "90%"}).endswith("with 12 % of the params left.")
     assert what_binds(PLANNED | {"rows": ROWS[2:]}, {"madds": "75%"}) == "the MAdds budget. All layers can shrink."
     assert what_binds(PLANNED, {"latency_ms": "50%"}).startswith("the time budget.")
     stem = ROWS[0] | {"name": "d", "reason": "the stem", "madds": 10}
     assert dense_words(PLANNED | {"rows": [*ROWS, stem]}, {"madds": "75%"}) == [
-        "2 layers stay dense, with 18% of the MAdds left. Reason: depthwise.",
-        "1 layer stays dense, with 3% of the MAdds left. Reason: the stem.",
+        "2 layers stay dense, with 18 % of the MAdds left. Reason: depthwise.",
+        "1 layer stays dense, with 3 % of the MAdds left. Reason: the stem.",
     ]
 
 
 def test_a_plan_is_under_its_budget():
-    assert quantity_words("madds", PLANNED, {"madds": "400"}) == "75.0% of dense · 25% under the budget"
-    assert quantity_words("params", PLANNED, {"madds": "400"}) == "80.0% of dense"
+    assert quantity_words("madds", PLANNED, {"madds": "400"}) == "75.0 % of dense · 25 % under the budget"
+    assert quantity_words("params", PLANNED, {"madds": "400"}) == "80.0 % of dense"
 
 
 def test_a_layer_says_why():
@@ -41,6 +41,6 @@ def test_a_layer_says_why():
         "execution": "factored",
     }
     row |= {"madds": 64, "madds_dense": 256}
-    assert "25% of the dense layer's 256 MAdds, computed by factored" in layer_words(row)
+    assert "25 % of the dense layer's 256 MAdds, computed by factored" in layer_words(row)
     assert "you set it" in layer_words(row | {"why": "ratio set by overrides['x']"})
     assert layer_words(ROWS[0]) == "Stays dense: depthwise."

@@ -15,7 +15,7 @@ from nes_lab.records.spread import CLOSE, Ratio, ratio_of_times
     [
         (0.80, 0.02, "takes 0.800 ± 0.040 of the time of b"),
         (1.20, 0.02, "takes 1.200 ± 0.040 of the time of b"),
-        (0.98, 0.02, "is as fast as b, within 4.0%"),
+        (0.98, 0.02, "is as fast as b, within 4.0 %"),
         (0.90, 0.06, "the machine was too busy to tell a from b: 0.900 ± 0.120"),
         (1.00, CLOSE / 2, "is as fast as b"),
     ],

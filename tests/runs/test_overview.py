@@ -88,6 +88,6 @@ def test_filters_combine(store):
 
 
 def test_budgets_as_text():
-    assert budget_text({"compression": {"madds": 0.5, "latency_ms": 3, "params": None}}) == "MAdds 50%, ms 3"
+    assert budget_text({"compression": {"madds": 0.5, "latency_ms": 3, "params": None}}) == "MAdds 50 %, ms 3"
     assert budget_text({"compression": {"preset": "released_x2"}}) == "released_x2"
     assert budget_text({"compression": "damaged"}) == budget_text({}) == ""

@@ -16,7 +16,7 @@ def test_result_rows_have_names_units_and_dashes():
 
 def test_result_rows_show_the_share_of_the_dense_network():
     rows = result_rows({"params": 500, "dense_params": 1000, "madds": float("nan"), "dense_madds": 7})
-    assert rows[0]["value"] == "500 (50.0% of dense)"
+    assert rows[0]["value"] == "500 (50.0 % of dense)"
     assert rows[2]["value"] == "–"
 
 

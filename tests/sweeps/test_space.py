@@ -19,7 +19,7 @@ def test_a_grid_is_every_combination_in_the_order_written():
     found = labels(space=space)
     assert len(found) == 12
     assert found[:4] == [
-        f"MAdds 50%, {r}, seed {s}" for r, s in (("tiled", 0), ("tiled", 1), ("tiled", 2), ("free", 0))
+        f"MAdds 50 %, {r}, seed {s}" for r, s in (("tiled", 0), ("tiled", 1), ("tiled", 2), ("free", 0))
     ]
     assert labels(space=space, trials=5) == found[:5]
 
@@ -29,7 +29,7 @@ def test_a_dense_network_has_no_fields_of_compression_and_appears_once():
     assert labels(space=space) == [
         "dense, seed 0",
         "dense, seed 1",
-        *(f"compressed (MAdds 50%), {routing}, seed {seed}" for routing in ("tiled", "free") for seed in (0, 1)),
+        *(f"compressed (MAdds 50 %), {routing}, seed {seed}" for routing in ("tiled", "free") for seed in (0, 1)),
     ]
 
 

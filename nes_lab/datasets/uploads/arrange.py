@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from nes_lab.errors import DataError
-from nes_lab.text import list_some
+from nes_lab.text import format_share, list_some
 
 __all__ = ["arrange"]
 
@@ -101,4 +101,6 @@ def _random_split(
         images = sorted(by_class[name], key=lambda pair: pair[0])
         chosen = set(random.Random(f"{seed} {name}").sample(range(len(images)), max(1, round(val_share * len(images)))))
         arranged += [(("val" if i in chosen else "train", *parts), entry) for i, (parts, entry) in enumerate(images)]
-    return arranged, [f"{val_share:.0%} of each class were chosen at random for validation (seed {seed})."]
+    return arranged, [
+        f"{format_share(val_share, digits=0)} of each class were chosen at random for validation (seed {seed})."
+    ]

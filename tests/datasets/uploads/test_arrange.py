@@ -36,7 +36,7 @@ def test_a_test_folder_is_used_if_there_is_no_other():
 def test_classes_alone_are_split_by_the_seed():
     paths = [f"{name}/{i}.png" for name in ("cat", "dog") for i in range(20)]
     first, notes = arranged(*paths)
-    assert first == arranged(*reversed(paths))[0] and "20% of each class" in notes and "seed 0" in notes
+    assert first == arranged(*reversed(paths))[0] and "20 % of each class" in notes and "seed 0" in notes
     assert sum(path.startswith("val/cat/") for path in first) == 4 == sum(path.startswith("val/dog/") for path in first)
     assert first != arranged(*paths, seed=1)[0]
     assert arranged(*(f"train/{path}" for path in paths))[0].keys() == first.keys()
