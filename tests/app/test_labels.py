@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from app.components.tables import grid_column, grid_rows
 from app.labels import in_words
+from nes_lab.records.columns import columns
+from nes_lab.records.table import Table
+from tests.house.tree import ROOT
 
 
 @pytest.mark.parametrize(
@@ -28,3 +34,21 @@ from app.labels import in_words
 )
 def test_commands_and_names_of_files_become_those_of_the_app(message, shown):
     assert shown in in_words(message) and "nes-lab" not in in_words(message)
+
+
+def test_percentages_have_one_form():
+    table = Table(
+        columns("name", "ratio", "progress"), [{"name": "fc", "ratio": 0.588, "progress": 0.5}, {"name": "b"}]
+    )
+    rows = grid_rows(table)
+    assert rows[0] == {"name": "fc", "ratio": pytest.approx(58.8), "progress": 50.0} and rows[1]["ratio"] is None
+    forms = [grid_column(column)["type_config"]["format"] for column in table.columns[1:]]
+    assert forms == ["%.1f %%", "%.0f %%"] and table.cells(table.rows[0]) == ["fc", "58.8 %", "50 %"]
+    sources = [
+        path for folder in ("app", "nes_lab") for path in (ROOT / folder).rglob("*.py") if "cli" not in path.parts
+    ]
+    old = re.compile(r":\.\d%\}|tickformat=\"\.\d%|format=\"percent\"")  # these write 58.8% without a space
+    allowed = {"renamed.py", "still_picture.py"}  # words for a terminal; figures of others
+    assert not [
+        path.name for path in sources if old.search(path.read_text(encoding="utf-8")) and path.name not in allowed
+    ]
