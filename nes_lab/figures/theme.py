@@ -44,6 +44,7 @@ __all__ = [
     "plain",
     "plot_js",
     "series_style",
+    "share_ticks",
     "title_at_top",
 ]
 
