@@ -22,6 +22,7 @@ The parts of a training step:
 ``engine``: run forward, backward and update through Hugging Face Accelerate.
 ``precision``: choose the dtype of the forward pass.
 ``optim``: build optimizers and their parameter groups.
+``flat_steps``: the rule for the learning rates of flat epitomes, from how often they are read and by what factors.
 ``schedule``: build learning-rate schedules.
 ``routing_schedule``: set how fast starting indices (positions at which layers read epitomes) are learned, and freeze them.
 ``networks``: build the moving average of the weights; copy buffers and synchronize batch norms between processes.

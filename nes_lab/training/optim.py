@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nes_lab.errors import CheckpointError, OptionError, check_choice
 from nes_lab.packages import needed_for
+from nes_lab.training.flat_steps import flat_steps
 from nes_lab.training.recipe import Recipe
 
 __all__ = [
@@ -40,7 +41,12 @@ def is_routing_parameter(name: str) -> bool:
 
 
 def parameter_groups(
-    network: nn.Module, weight_decay: float, *, lr: float | None = None, starts_lr_scale: float = 1.0
+    network: nn.Module,
+    weight_decay: float,
+    *,
+    lr: float | None = None,
+    starts_lr_scale: float = 1.0,
+    optimizer: str = "",
 ) -> list[dict[str, Any]]:
     """Sort the trainable parameters of a network into groups, for any optimizer of torch or timm.
 
@@ -49,6 +55,8 @@ def parameter_groups(
     - ``decay``: matrices and convolution kernels, also those of epitomes. They get the weight decay.
     - ``no_decay``: vectors and scalars (biases, norms), and the parameters that a timm model names in
       ``no_weight_decay()``. They get no weight decay.
+    - ``alpha``: factors of the windows of flat epitomes; ``flat_epitomes``, ``flat_epitomes_2``, ...: flat epitomes. They get no
+      weight decay, and learning rates that follow from how often their cells are read (:mod:`nes_lab.training.flat_steps`).
     - ``starts``: starting indices (positions at which layers read epitomes), and the networks that predict them. They get
       no weight decay, and they may get a learning rate of their own. This group is the last.
 
@@ -57,13 +65,16 @@ def parameter_groups(
         weight_decay: Weight decay of the group ``decay``.
         lr: Learning rate of all groups except ``starts``. None: that of the optimizer, for all groups.
         starts_lr_scale: Learning rate of the group ``starts``, as a multiple of ``lr``.
+        optimizer: Name of the optimizer in timm, such as ``"sgd"`` or ``"adamw"``. Only networks with flat epitomes need it: their
+            learning rates depend on it.
 
     Returns:
-        One dict per group, with the keys ``params``, ``weight_decay`` and ``name``, and with ``lr`` if it was given.
+        One dict per group, with the keys ``params``, ``weight_decay`` and ``name``, and with ``lr`` if it was given. Groups of flat
+        epitomes also have ``lr_scale``, the multiple of ``lr``.
 
     Raises:
-        OptionError: If ``network`` is not a torch module, a number is negative or not finite, or ``starts_lr_scale`` is given
-            without ``lr``.
+        OptionError: If ``network`` is not a torch module, a number is negative or not finite, ``starts_lr_scale`` is given
+            without ``lr``, or the network has flat epitomes and ``optimizer`` is not given.
 
     Examples:
         >>> import torch, nes_lab
@@ -77,22 +88,45 @@ def parameter_groups(
     listed: Callable[[], Iterable[str]] | None = getattr(network, "no_weight_decay", None)
     listed_names = set() if listed is None else set(listed())
     # starts come last: when their group is dropped, all other parameters keep their positions
-    sorted_params: dict[str, list[nn.Parameter]] = {"decay": [], "no_decay": [], "starts": []}
+    sorted_params: dict[str, list[nn.Parameter]] = {"decay": [], "no_decay": []}
+    flat_groups, scales = _flat_groups(network, optimizer)
+    sorted_params |= {name: [] for name in scales} | {"starts": []}
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
         has_no_decay = parameter.ndim <= 1 or name in listed_names or name.endswith(".bias")
         kind = "starts" if is_routing_parameter(name) else "no_decay" if has_no_decay else "decay"
+        kind = flat_groups.get(id(parameter), kind)
         sorted_params[kind].append(parameter)
     groups: list[dict[str, Any]] = [
         {"params": params, "weight_decay": weight_decay if name == "decay" else 0.0, "name": name}
         for name, params in sorted_params.items()
         if params
     ]
-    if lr is not None:
-        for group in groups:
-            group["lr"] = lr * starts_lr_scale if group["name"] == "starts" else lr
+    for group in groups:
+        if group["name"] in scales:
+            group["lr_scale"] = scales[group["name"]]
+        if lr is not None:
+            group["lr"] = lr * (starts_lr_scale if group["name"] == "starts" else group.get("lr_scale", 1.0))
     return groups
+
+
+def _flat_groups(network: nn.Module, optimizer: str) -> tuple[dict[int, str], dict[str, float]]:
+    """Return the group of each parameter of flat epitomes, by the parameter's ``id()``, and the learning rate scale of each group."""
+    steps = flat_steps(network, optimizer)
+    if steps.epitomes and not optimizer:
+        raise OptionError(
+            "the network has flat epitomes (share, windows), whose learning rates depend on the optimizer; give optimizer=, such as "
+            "'sgd' or 'adamw'"
+        )
+    groups, scales = {}, {}
+    for key, step in steps.alphas.items():
+        groups[key], scales["alpha"] = "alpha", step
+    different = list(dict.fromkeys(float(f"{step:.2g}") for step in steps.epitomes.values()))
+    for number, step in enumerate(different, start=1):
+        scales["flat_epitomes" if number == 1 else f"flat_epitomes_{number}"] = step
+    names = {step: name for name, step in scales.items() if name != "alpha"}
+    return groups | {key: names[float(f"{step:.2g}")] for key, step in steps.epitomes.items()}, scales
 
 
 def _check_groups(network: nn.Module, weight_decay: float, lr: float | None, starts_lr_scale: float) -> None:
@@ -140,9 +174,9 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         from timm.optim import create_optimizer_v2
 
     check_optimizer(recipe.optimizer)
-    groups = parameter_groups(model, recipe.weight_decay)
+    groups = parameter_groups(model, recipe.weight_decay, optimizer=recipe.optimizer)
     for group in groups:  # timm's schedules multiply the learning rate of a group by its scale
-        group["lr_scale"] = recipe.starts_lr_scale if group["name"] == "starts" else 1.0
+        group.setdefault("lr_scale", recipe.starts_lr_scale if group["name"] == "starts" else 1.0)
     try:
         name, options = _options(recipe, [p for group in groups for p in group["params"]])
         optimizer = create_optimizer_v2(groups, opt=name, lr=recipe.lr, weight_decay=recipe.weight_decay, **options)
