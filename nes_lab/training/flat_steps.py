@@ -26,7 +26,7 @@ The factors of the windows take 0.05 of the learning rate. A factor has a gradie
 window, so it moves, relative to its size, about as fast as a dense weight moves.
 
 **Adam and other optimizers that divide by the size of the gradient.** Each number moves by about the learning rate, whatever its
-gradient. The weights move as far as dense ones if the cells move ``1 / sqrt(K a2)`` times as far, because ``sqrt(K a2)`` is the
+gradient. The weights move by as much as dense ones if the cells move ``1 / sqrt(K a2)`` times as far, because ``sqrt(K a2)`` is the
 size of a weight. How often a cell is read does not matter. Factors are of the size of weights and take the learning rate itself.
 
 **Optimizers that scale each step by the size of the parameter** (LARS, LAMB, Adafactor) need no other learning rate.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, get_args
 
 import numpy as np
@@ -34,7 +33,7 @@ class Mixed(nn.Module):
 
 
 @pytest.fixture
-def network() -> Iterator[tuple[nn.Module, torch.Tensor]]:
+def network() -> tuple[nn.Module, torch.Tensor]:
     torch.manual_seed(0)
     return Mixed().eval(), torch.randn(2, 8, 12, 12)
 
