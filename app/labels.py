@@ -4,7 +4,10 @@ import re
 
 from nes_lab.records.field_names import LABELS, choice_words
 
-__all__ = ["in_words"]
+__all__ = ["FIRST_RUN_SECONDS", "in_words"]
+
+FIRST_RUN_SECONDS = 20
+"""Time of the smallest run on two free processor cores, in seconds, as pages say it. ``benchmarks/app_speed.py`` measures it."""
 
 COMMANDS = {
     r"pretrained=True: the weights": "the weights",

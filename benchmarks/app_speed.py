@@ -1,4 +1,7 @@
-"""Measure how long a user of the app waits: for plans, for pages, and for the explorer to follow the pointer.
+"""Measure how long a user of the app waits: for plans, for pages, for the first run, and for the explorer to follow the pointer.
+
+``python -m benchmarks.app_speed`` measures all and writes the result file. With a word, ``plans``, ``first-run`` or ``pages``, it measures
+only that part, and prints the numbers.
 
 Plans come from the worker that the app asks, over its socket. Pages are opened in Chromium, on a server with runs made by this script. The
 result file has the device and the load of the machine; times on a busy machine are too long.
@@ -14,12 +17,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+import psutil
 
 from benchmarks.speed import commit, processor, say
 from nes_lab.geometry.layer_snapshot import LayerSnapshot
@@ -48,8 +53,13 @@ HOVERS = 40
 
 
 def main() -> int:
-    """Measure everything and write the result file."""
+    """Measure everything and write the result file, or measure one part and print it."""
     began = datetime.now(UTC)
+    parts = {"plans": lambda: list(plans(began)), "first-run": first_run, "pages": pages}
+    for name in sys.argv[1:]:
+        parts[name]()
+    if len(sys.argv) > 1:
+        return 0
     facts = {
         "script": "benchmarks/app_speed.py",
         "date": began.strftime("%Y-%m-%d"),
@@ -60,7 +70,8 @@ def main() -> int:
         "python": platform.python_version(),
         "system": platform.platform(),
     }
-    results = facts | {"plans": list(plans(began)), "pages": pages(), "load_after": round(os.getloadavg()[0], 1)}
+    results = facts | {name: measure() for name, measure in parts.items()}
+    results |= {"load_after": round(os.getloadavg()[0], 1)}
     write_target(RESULTS, json.dumps(results, indent=1) + "\n")
     return 0
 
@@ -98,6 +109,33 @@ def plans(day: datetime) -> Iterator[dict[str, Any]]:
         say(str(row))
         yield row
     worker.close()
+
+
+def first_run() -> dict[str, float]:
+    """Time "Try it" on the page Start of a new server: from the click until the run is finished, and the processor time of its process."""
+    from tests.app.browser import browse, serve, settle
+
+    with tempfile.TemporaryDirectory() as folder:
+        home, processor_seconds = Path(folder), 0.0
+        store = RunStore(home / "runs")
+        with serve(home, home / "server.log") as url, browse() as (page, _):
+            page.goto(url)
+            settle(page)
+            button = page.get_by_role("button", name="Try it")
+            begin = time.perf_counter()
+            button.click()
+            while not (infos := store.list()) or not infos[0].is_final:
+                page.wait_for_timeout(100)  # the browser goes on drawing
+                if infos and infos[0].pid is not None:
+                    with suppress(psutil.Error):
+                        used = psutil.Process(infos[0].pid).cpu_times()
+                        processor_seconds = used.user + used.system
+            seconds = time.perf_counter() - begin
+            (info,) = infos
+            assert info.state == "finished", info
+    row = {"seconds": round(seconds, 1), "processor seconds of the training": round(processor_seconds, 1)}
+    say(str(row))
+    return row
 
 
 def pages() -> dict[str, Any]:

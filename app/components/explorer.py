@@ -12,9 +12,17 @@ __all__ = ["explorer"]
 _JS = """
 export default async function (component) {
   const node = component.parentElement.querySelector(".nes-explorer");
-  const { path, layer, others, view } = component.data;
+  const { path, layer, others, view: named } = component.data;
   const core = await import(new URL(path, document.baseURI).href);
-  core.mount(node, layer, { others, view, onView: (chosen) => component.setStateValue("view", chosen) });
+  const known = (node.nesKnown ??= new Set()), text = JSON.stringify(named);
+  // the page answers late: a choice that it repeats must not undo a newer one, such as the next step while the film plays
+  const view = known.has(text) ? JSON.parse(node.nesExplorer.told) : named;
+  known.add(text);
+  const onView = (chosen) => {
+    known.add(JSON.stringify(chosen));
+    component.setStateValue("view", chosen);
+  };
+  core.mount(node, layer, { others, view, onView });
 }
 """
 

@@ -12,10 +12,13 @@ from nes_lab.text import format_share
 
 __all__ = ["run_state", "seconds_between"]
 
+SELDOM = 5
+"""Seconds between two looks at a run that does nothing: another tab, or the command line, may resume it."""
+
 
 def run_state(info: RunInfo) -> None:
     """Draw the progress of a run and what the user can do."""
-    st.fragment(live, run_every=seconds_between(info))(info.id, info.state)
+    st.fragment(live, run_every=seconds_between(info) or SELDOM)(info.id, info.state)
 
 
 def seconds_between(info: RunInfo) -> int | None:

@@ -18,7 +18,7 @@ from nes_lab.runs.store import RunStore
 
 MOST_ROWS = 200
 FILTERS = {"state": "State", "group": "Group", "routing": "Routing", "tags": "Tags"}
-SOON, OFTEN = 1, 5
+SOON, OFTEN, SELDOM = 1, 5, 10
 HINT = "Select one row to open its run, or several rows to compare them."
 OWN_HINT = "Selected runs can be canceled, resumed and deleted. Double-click a label, tags or a note to edit."
 
@@ -46,12 +46,12 @@ def unread() -> int:
 
 
 @guarded
-def body(just_read: list[list[RunInfo]], period: int | None) -> None:
+def body(just_read: list[list[RunInfo]], period: int) -> None:
     """Draw all of the page that changes while runs train.
 
     Args:
         just_read: The runs, if the page has read them at this moment. They are taken out of the list.
-        period: Seconds after which this part is drawn again by itself; None: it is not.
+        period: Seconds after which this part is drawn again by itself.
     """
     runs = just_read.pop() if just_read else all_runs()
     if problem := st.session_state.pop(PROBLEM, None):
@@ -91,11 +91,11 @@ def show_counts(runs: Sequence[RunInfo], shown: Sequence[RunInfo]) -> None:
         st.caption(plain_text(" · ".join(parts)))
 
 
-def wanted_period(runs: Sequence[RunInfo]) -> int | None:
-    """Return after how many seconds the table should be drawn again; None if nothing changes by itself."""
+def wanted_period(runs: Sequence[RunInfo]) -> int:
+    """Return after how many seconds the table should be drawn again. Another tab, or the command line, may start or resume a run."""
     if unread():
         return SOON
-    return OFTEN if any(info.is_active or info.state == "queued" for info in runs) else None
+    return OFTEN if any(info.is_active or info.state == "queued" for info in runs) else SELDOM
 
 
 st.title("Runs")

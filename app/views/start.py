@@ -11,6 +11,7 @@ from app.components.plot import plot
 from app.components.small_example import draw_small_example
 from app.components.tables import run_list
 from app.inputs import FROM_WEIGHTS
+from app.labels import FIRST_RUN_SECONDS
 from app.remembered import set_current_run, want_demo
 from nes_lab.figures.trade_off import trade_off
 from nes_lab.recipes.registry import recipe
@@ -57,11 +58,13 @@ def show_first_steps() -> None:
     tried = st.session_state.setdefault("tries", 0)
     with st.container(horizontal=True):
         # a new key after each launch, so that a second click does nothing
-        pressed = st.button("Try it: 20 seconds", key=f"try-{tried}", type="primary", icon=":material/play_arrow:")
+        pressed = st.button(
+            f"Try it: {FIRST_RUN_SECONDS} seconds", key=f"try-{tried}", type="primary", icon=":material/play_arrow:"
+        )
         opened = st.button("Open the finished demo", icon=":material/folder_open:")
     st.caption(
-        "It trains a small network on handwritten digits, on this computer. Nothing leaves it. 20 seconds are for two free "
-        "processor cores; a busy computer needs longer."
+        f"It trains a small network on handwritten digits, on this computer. Nothing leaves it. {FIRST_RUN_SECONDS} seconds are "
+        "for two free processor cores; a busy computer needs longer."
     )
     if pressed:
         st.session_state["tries"] = tried + 1

@@ -29,11 +29,9 @@ START_SECONDS = 90  # two busy cores
 
 
 @contextlib.contextmanager
-def serve(home, log):
-    """Serve the app with this home for runs, yield its address, and end its process group."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+def serve(home, log, port=None):
+    """Serve the app with this home for runs, yield its address, and end its process group. Without a port, a free one is taken."""
+    port = port or free_port()
     command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.headless", "true"]
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -49,12 +47,19 @@ def serve(home, log):
         wait_for(f"http://127.0.0.1:{port}/_stcore/health", process, log)
         yield f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):  # a test has killed it
+            os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def wait_for(url, process, log):

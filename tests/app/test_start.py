@@ -6,6 +6,7 @@ import ast
 
 import pytest
 
+from app.labels import FIRST_RUN_SECONDS
 from nes_lab.runs.bundled import BUNDLED_GROUP
 from nes_lab.runs.store import RunStore
 from tests.app.test_views import figures, open_page, words
@@ -49,7 +50,7 @@ def test_own_runs_replace_the_bundled_ones(store):
 
 
 def test_try_it_launches_the_smallest_run_and_opens_it(home, launched):
-    at = press(open_page("start"), "Try it: 20 seconds")
+    at = press(open_page("start"), f"Try it: {FIRST_RUN_SECONDS} seconds")
     (info,) = RunStore().list()
     assert (info.config["data"]["name"], info.config["compression"]["routing"]) == ("digits", "learner")
     assert launched and at.title[0].value == "first try, learner"
