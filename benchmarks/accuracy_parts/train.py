@@ -7,6 +7,7 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import torch
@@ -102,6 +103,7 @@ def _row(training: Training, study: Study, run: nes_lab.Run) -> Row:
         **{name: summary[name] for name in ("params", "madds", "dense_params", "dense_madds", "learner_params")},
         "bytes": sum(tensor.numel() * tensor.element_size() for tensor in network.parameters()),
         "seconds": round(summary["seconds"], 1),
+        "cpu_seconds": round(process_time(), 1),
         "precision": config.training.amp,
         **_machine(),
     }
