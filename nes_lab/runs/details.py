@@ -29,7 +29,8 @@ __all__ = ["DetailsReader", "RunDetails", "all_pending"]
 MOST_SECONDS = 0.25
 """Longest time for reading at once; the rest is read in the background."""
 
-DELAY_SECONDS = 1.5  # the page that asks is drawn first
+MOST_PAUSE = 0.2
+DELAY_SECONDS = 3.0  # the page that asks is drawn first
 MOST_CACHED = 1000
 _Mark = tuple[int, ...]
 _PARTS = ("", layout.METRICS, layout.CHECKPOINTS, layout.SNAPSHOTS)
@@ -142,6 +143,7 @@ class DetailsReader:
                 if run_id is None:
                     self._thread = None
                     return
+            began = time.monotonic()
             folder = self.store.root / run_id
             mark, details = _mark(folder), None
             with contextlib.suppress(OSError, ValueError, MemoryError):  # one bad run must not stop the others
@@ -151,7 +153,7 @@ class DetailsReader:
                 self._wanted.pop(run_id, None)
                 if not self._wanted:
                     self._forget_old()
-            time.sleep(0.001)  # pages come first
+            time.sleep(min(MOST_PAUSE, time.monotonic() - began))  # pages come first: half of the time is theirs
 
     def _forget_old(self) -> None:
         """Delete the oldest kept curves if there are very many."""

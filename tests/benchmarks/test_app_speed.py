@@ -33,7 +33,7 @@ def test_pages_are_painted_in_time():
 def test_the_first_run_takes_as_long_as_its_button_says():
     if "first-run" not in RESULTS:
         pytest.skip("the committed result is older than this measurement: run python -m benchmarks.app_speed")
-    assert FIRST_RUN_SECONDS / 2 <= RESULTS["first-run"]["seconds"] <= FIRST_RUN_SECONDS
+    assert abs(RESULTS["first-run"]["seconds"] - FIRST_RUN_SECONDS) <= 4  # else change the number on the button
 
 
 def test_main_names_the_machine():

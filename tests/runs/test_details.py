@@ -3,10 +3,18 @@
 import json
 import time
 
+import pytest
+
 from nes_lab.runs import details as details_module
 from nes_lab.runs.details import DetailsReader, RunDetails
 from nes_lab.runs.layout import METRICS
 from nes_lab.runs.writer import RunWriter
+
+
+@pytest.fixture(autouse=True)
+def begin_soon(monkeypatch):
+    """Do not wait for pages to be drawn: there are none."""
+    monkeypatch.setattr(details_module, "DELAY_SECONDS", 0.2)
 
 
 def write(store, rows, kept=True):
