@@ -53,6 +53,7 @@ from nes_lab.records.compression_plan import CompressionPlan as CompressionPlan
 from nes_lab.records.compression_plan import LayerPlan as LayerPlan
 from nes_lab.records.cost_report import CostReport as CostReport
 from nes_lab.records.cost_report import LatencyReport as LatencyReport
+from nes_lab.records.device_table import DeviceTable as DeviceTable
 from nes_lab.records.fit_report import FitReport as FitReport
 from nes_lab.records.optimize_report import OptimizeReport as OptimizeReport
 from nes_lab.records.sensitivity_report import SensitivityReport as SensitivityReport
@@ -72,6 +73,7 @@ from nes_lab.training.fine_tune import fine_tune as fine_tune
 from nes_lab.training.metrics import Metric as Metric
 from nes_lab.training.optim import parameter_groups as parameter_groups
 from nes_lab.training.recipe import Recipe as Recipe
+from nes_lab.tuning.device_table import calibrate_device as calibrate_device
 from nes_lab.tuning.tune import tune as tune
 from nes_lab.zoo.check import check_backbone as check_backbone
 from nes_lab.zoo.result import ZooRow as ZooRow

@@ -17,7 +17,8 @@ GROUPS = {
         "compress", "plan_for_budget", "preset", "Budget", "fit", "create_model", "create_backbone", "materialize",
         "measure_sensitivity", "reestimate_norms",
     ),
-    "Count and measure": ("count", "measure_latency", "measure_peak_memory", "tune", "optimize", "fuse", "for_inference"),
+    "Count and measure": ("count", "measure_latency", "measure_peak_memory", "tune", "optimize",
+        "calibrate_device", "fuse", "for_inference"),
     "Train, and look after runs": (
         "train", "fine_tune", "evaluate", "Run", "list_runs", "open_run", "import_run", "run_sweep",
         "best_setting", "compare_settings", "sweep_importances", "open_data", "check_data", "write_image_folder", "parameter_groups",

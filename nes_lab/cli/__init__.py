@@ -2,10 +2,11 @@
 
 The file of a command parses the command's flags, calls the library once, and prints the result.
 
-Commands: ``plan``, ``compress``, ``fit``, ``export``, ``tune``, ``optimize``, ``zoo``, ``recipes``, ``train``, ``sweep``, ``resume``,
-``runs``, ``watch``, ``report``, ``cancel``, ``rm``, ``data``, ``demo`` and ``doctor``. The first line of each file
-says what its command does.
+Commands: ``plan``, ``compress``, ``fit``, ``export``, ``tune``, ``optimize``, ``calibrate-device``, ``zoo``, ``recipes``,
+``train``, ``sweep``, ``resume``, ``runs``, ``watch``, ``report``, ``cancel``, ``rm``, ``data``, ``demo`` and ``doctor``. The
+first line of each file says what its command does.
 
+``calibrate_device``: run the command ``calibrate-device``.
 ``entry``: find the module of a command, run it, and turn a user's mistake into one message and an exit status.
 ``worker``: run the hidden command ``_run``, which trains a queued run in a background process.
 ``options``: parse flags, and changes of the configuration such as ``--training.lr 0.1``.

@@ -30,6 +30,10 @@ VERBS = {
     "export": ("export", "export a saved or trained network as ONNX or torch.export"),
     "tune": ("tune", "measure which execution plans are fastest here for a saved network, and store the choice"),
     "optimize": ("optimize", "find the fastest exact form of a saved or trained network on this machine"),
+    "calibrate-device": (
+        "calibrate_device",
+        "measure once how fast this machine computes, to plan with strategy speed",
+    ),
     "zoo": ("zoo", "test that backbones can be compressed, trained, materialized, saved and loaded"),
     "recipes": ("recipes", "list the recipes that train accepts by name, or print one"),
     "train": ("train", "train a recipe, or the experiment described in a YAML file"),
@@ -128,7 +132,8 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _help() -> str:
-    lines = [f"  {verb:<8} {text}" for verb, (_, text) in VERBS.items()]
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}} {text}" for verb, (_, text) in VERBS.items()]
     return "\n".join(
         [
             "usage: nes-lab COMMAND [options]",

@@ -17,6 +17,7 @@
 ``flat_plan``: choose the sizes of flat epitomes, which layers can share.
 ``sharing``: the registry of the ways in which layers share flat epitomes.
 ``strategies``: the registry of the ways to choose which layer shrinks next.
+``speed``: choose each layer's wiring by times that were measured once on this device (the strategy ``speed``).
 ``latency``: measure the time of the network at some of these sizes, to find one that is fast enough.
 ``sensitivity``: measure how much quality the model loses when each single layer shrinks, and shrink the layers with the least
 loss first.

@@ -15,6 +15,7 @@ from nes_lab.nn.index_learner import check_learner_options
 from nes_lab.planning.ladder import Ladder, layer_steps, steps_of_layers, uniform_steps
 from nes_lab.planning.layer_plans import plan_layer
 from nes_lab.planning.overrides import LayerSettings, settings_by_layer
+from nes_lab.planning.speed import speed_options
 from nes_lab.planning.survey import Survey, SurveyedLayer, run_and_list, with_reasons
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
@@ -85,6 +86,8 @@ def ladder_of_survey(
             fixed[layer.index] = _fixed_plan(layer, layer_settings, options)
         elif not layer.reason:
             own, why = (layer_settings.options(options), layer_settings.why) if layer_settings else (options, "")
+            if options.strategy == "speed":
+                own = speed_options(layer, own)
             shrinking.append((layer, own, why))
     return Ladder(surveyed, uniform_steps(steps_of_layers(shrinking, on_progress)), fixed, options)
 

@@ -23,6 +23,7 @@ from nes_lab.planning.flat_plan import flat_plan
 from nes_lab.planning.ladder import Ladder
 from nes_lab.planning.latency import meet_latency
 from nes_lab.planning.layer_plans import assemble
+from nes_lab.planning.speed import speed_note
 from nes_lab.planning.strategies import STRATEGIES
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
@@ -32,6 +33,7 @@ from nes_lab.records.options import PlanOptions, Routing, ScopeOption, Share, St
 from nes_lab.records.sensitivity_report import SensitivityReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments
 from nes_lab.text import format_number, format_room, format_share
+from nes_lab.tuning.device_table import load_table
 
 __all__ = ["plan_for_budget", "plan_on_ladder"]
 
@@ -109,8 +111,11 @@ def plan_for_budget(
             multiply-adds), ``"input_axis"``, ``"output_axis"`` or ``"narrow_axis"`` (in each layer only the axis that costs
             less: summing inputs that share cells, or copying outputs that share cells; this runs fastest and loses most rank).
         min_channels: Number of input or output channels below which a layer stays dense unless include names it; thin layers gain no time.
-        strategy: How layers share the compression: ``"uniform"`` (all shrink by one ratio) or ``"sensitivity"`` (layers that
-            lose least shrink most). For a fixed scope, strategy and set of limits, more budget never means fewer params.
+        strategy: How layers share the compression: ``"uniform"`` (all shrink by one ratio), ``"sensitivity"`` (layers that
+            lose least shrink most) or ``"speed"`` (by times measured once on this device: they choose wiring and rounding of
+            each layer, and layers that gain no time shrink last; :func:`nes_lab.calibrate_device` measures them). With a limit
+            on time, ``"uniform"`` means ``"speed"`` if these times are stored. For a fixed scope, strategy and set of limits,
+            more budget never means fewer params.
         sensitivity: Report of :func:`nes_lab.measure_sensitivity`, for the strategy ``"sensitivity"``; None measures here how well
             epitomes of each size can be fitted to each weight.
         seed: Seed of random routing.
@@ -148,8 +153,9 @@ def plan_for_budget(
         raise OptionError(f"sensitivity is given and strategy={strategy!r}; it goes with strategy='sensitivity'")
     if options.scope == "flat":
         return flat_plan(model, budget, example_input, options)
+    options, note = _timed_strategy(options, budget)
     ladder = build_ladder(model, example_input, options, budget)
-    steps = STRATEGIES[strategy](ladder, model, budget, sensitivity, progress, on_progress)
+    steps = STRATEGIES[options.strategy](ladder, model, budget, sensitivity, progress, on_progress)
     ladder = replace(ladder, steps=steps)
     if budget.latency_ms is None:
         return plan_on_ladder(ladder, budget)
@@ -157,7 +163,7 @@ def plan_for_budget(
     return meet_latency(
         model,
         example_input,
-        lambda rung: _plan_at(ladder, rung, budget),
+        lambda rung: _with_note(_plan_at(ladder, rung, budget), note),
         first,
         len(ladder.steps),
         budget,
@@ -165,6 +171,25 @@ def plan_for_budget(
         progress=progress,
         on_progress=on_progress,
     )
+
+
+def _timed_strategy(options: PlanOptions, budget: Budget) -> tuple[PlanOptions, str]:
+    """For a limit on time, replace the strategy ``uniform`` by ``speed`` if the times of this device are stored.
+
+    Returns:
+        The options, and a note for the plan if the times are not stored; otherwise an empty note.
+    """
+    if budget.latency_ms is None or options.strategy != "uniform":
+        return options, ""
+    try:
+        load_table()
+    except OptionError as error:
+        return options, f"all layers shrink by one ratio, not by their times: {error}"
+    return replace(options, strategy="speed"), ""
+
+
+def _with_note(plan: CompressionPlan, note: str) -> CompressionPlan:
+    return replace(plan, notes=(*plan.notes, note)) if note else plan
 
 
 def plan_on_ladder(ladder: Ladder, budget: Budget) -> CompressionPlan:
@@ -198,7 +223,9 @@ def _plan_at(ladder: Ladder, rung: int, budget: Budget) -> CompressionPlan:
     origin = f"{options.strategy}, routing={options.routing}, {_reach_options(options)}".replace("'", "")
     plan = assemble(ladder.survey, ladder.layer_plans(rung), budget, origin, untouched="the budget is met without it")
     gaps = gaps_text(ladder.survey.report.not_counted)
-    return replace(plan, snap=options.snap, notes=(*plan.notes, *([f"not counted: {gaps}"] if gaps else [])))
+    notes = [*plan.notes, *([f"not counted: {gaps}"] if gaps else [])]
+    notes += [speed_note(ladder)] if options.strategy == "speed" else []
+    return replace(plan, snap=options.snap, notes=tuple(notes))
 
 
 def _reach_options(options: PlanOptions) -> str:

@@ -12,6 +12,7 @@ from torch import nn
 
 from nes_lab.planning.ladder import Ladder, Step
 from nes_lab.planning.sensitivity.order import order_by_sensitivity
+from nes_lab.planning.speed import order_by_speed
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
 
@@ -57,4 +58,8 @@ def keep_order(
     return ladder.steps
 
 
-STRATEGIES: dict[str, OrderSteps] = {"uniform": keep_order, "sensitivity": order_by_sensitivity}
+STRATEGIES: dict[str, OrderSteps] = {
+    "uniform": keep_order,
+    "sensitivity": order_by_sensitivity,
+    "speed": order_by_speed,
+}

@@ -21,6 +21,7 @@
 ``explanations``: say how far two networks look at the same parts of their inputs.
 ``spread``: say how much measured times scatter, and whether two of them can be told apart.
 ``tune_report``: the fastest execution plan (way to compute the layer) of each layer, and how it was measured.
+``device_table``: times of convolutions, folds and expansions on one device, from which a layer's time is predicted.
 ``optimize_report``: the time of each form in which a network can run, and the form that was chosen.
 ``sensitivity_report``: how much the loss or the fitting error grows when a single layer's epitome shrinks.
 ``preprocessing``: how images become the inputs of a network.

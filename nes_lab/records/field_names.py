@@ -114,7 +114,11 @@ CHOICES = {
     "data.normalize": {"own": "the data set", "imagenet": "ImageNet", "half": "0.5 and 0.5"},
     "data.class_order": {"own": "as the data set has it", "text": "as text", "natural": "natural (2 before 10)"},
     "data.preprocess": {"data": "the data", "backbone": "the backbone's weights"},
-    "compression.strategy": {"uniform": "all shrink by one ratio", "sensitivity": "the least sensitive shrink most"},
+    "compression.strategy": {
+        "uniform": "all shrink by one ratio",
+        "sensitivity": "the least sensitive shrink most",
+        "speed": "what gains time shrinks first",
+    },
     "compression.scope": {
         "separable": "each axis",
         "joint": "each patch",

@@ -54,7 +54,7 @@ Routing = Literal["tiled", "stride", "random", "free", "learner"]
 ScopeOption = Literal[Scope, "auto"]
 Wiring = Literal["both_axes", "input_axis", "output_axis", "narrow_axis"]
 Share = Literal["layer", "stage", "network"]
-Strategy = Literal["uniform", "sensitivity"]
+Strategy = Literal["uniform", "sensitivity", "speed"]
 InitialWeights = Literal["fit", "reset"]
 EpitomeInit = Literal["fit", "reset", "none"]
 """Initial cells of an epitome: fitted to a dense weight, each one of the weights that read it, or fresh random numbers."""
@@ -106,6 +106,8 @@ CHOICES: dict[str, dict[str, str]] = {
     "strategy": {
         "uniform": "all shrink by one ratio",
         "sensitivity": "layers that lose least shrink most",
+        "speed": "by times measured once on this device: they choose wiring and rounding of each layer, and layers that gain no "
+        "time shrink last",
     },
     "initial_weights": {
         "fit": "fitted to the dense weights",

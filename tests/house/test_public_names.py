@@ -38,6 +38,7 @@ NO_SOURCE = {  # why a name has no line Source, and the names
         *("Budget", "CompressionPlan", "CostReport", "DataReport", "ExportReport", "FitReport", "LatencyReport"),
         *(
             "LayerPlan",
+            "DeviceTable",
             "Metric",
             "OptimizeReport",
             "Recipe",
@@ -52,6 +53,7 @@ NO_SOURCE = {  # why a name has no line Source, and the names
     "it measures or checks, by no published method": {
         *(
             "best_setting",
+            "calibrate_device",
             "check_backbone",
             "check_data",
             "compare_settings",

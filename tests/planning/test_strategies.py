@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +10,9 @@ from torch import nn
 
 import nes_lab
 from nes_lab import Budget
+from nes_lab.planning import speed
 from nes_lab.planning.strategies import STRATEGIES
+from tests.planning.fake_table import fake_table
 
 X8 = torch.randn(1, 1, 8, 8)
 SMALL = nes_lab.create_backbone("small_mobilenetv2", num_classes=10, in_channels=1)
@@ -19,6 +22,13 @@ THREE, X32 = (
     torch.randn(1, 32),
 )
 THREE_REPORT = nes_lab.measure_sensitivity(THREE, X32)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def times_of_a_device():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speed, "load_table", fake_table)
+        yield
 
 
 @settings(max_examples=12, deadline=None)
