@@ -106,6 +106,7 @@ def shoot(page: Any, address: str, name: str, target: Path, theme: str, width: s
     page.goto(address)
     settle(page)
     if name == "explain":  # it computes only when it is asked
+        page.wait_for_timeout(SETTLE_MS)
         page.get_by_role("button", name="Explain").click()
     page.locator(DRAWN).first.wait_for(timeout=PATIENCE_MS)
     page.wait_for_timeout(SETTLE_MS)

@@ -16,6 +16,7 @@ from nes_lab.figures.attributions import attributions
 from nes_lab.figures.deletion_curves import deletion_curves
 from nes_lab.records.explanations import explanation_table
 from nes_lab.runs.info import RunInfo
+from nes_lab.runs.layout import CHECKPOINTS
 from nes_lab.runs.references import ORIGIN, can_explain, names_of_pair, origin_text, references_of
 
 METHODS = {
@@ -35,10 +36,17 @@ ABOUT = (
 )
 
 
+def has_network(info: RunInfo) -> bool:
+    """Return whether the network of a run can be made again. Most runs of the bundled demo come without their checkpoints."""
+    return can_explain(info) and (
+        not is_bundled(info.id) or any((run_of(info.id).folder / CHECKPOINTS).glob("*.safetensors"))
+    )
+
+
 def ask_reference(info: RunInfo) -> str | None:
     """Let the user choose what a run is compared with, and return its id or ``origin``; None if there is nothing."""
     known = demo_runs() if is_bundled(info.id) else all_runs()
-    others = {each.id: each for each in references_of(info, [each for each in known if can_explain(each)])}
+    others = {each.id: each for each in references_of(info, [each for each in known if has_network(each)])}
     origin = origin_text(info.config)
     choices = [*([ORIGIN] if origin else []), *others]
     if not choices:
@@ -140,7 +148,7 @@ def show_page(info: RunInfo, reference: str) -> None:
 
 st.title("Explain")
 st.caption(ABOUT)
-compressed = fitting_runs(lambda info: can_explain(info) and bool(info.config.get("compression")))
+compressed = fitting_runs(lambda info: has_network(info) and bool(info.config.get("compression")))
 if not compressed:
     st.info("This needs a compressed run that has ended. Start one on **Compress**.", icon=":material/info:")
     st.page_link("views/compress.py", label="Go to Compress", icon=":material/arrow_forward:")

@@ -191,3 +191,10 @@ def test_explain_refuses_uploads(store, desk, monkeypatch):
     desk.refusal = Refusal("The file 'text.png' cannot be read as an image.", "DataError")
     at = press(open_page("explain", images="My images"))
     assert "The file 'text.png' cannot be read as an image." in words(at)
+
+
+def test_of_the_demo_only_runs_with_a_network_are_offered(home):
+    at = open_page("explain")
+    offered = [option for box in at.selectbox if box.label in ("Run", "Compared with") for option in box.options]
+    assert any("dense, width 0.5, seed 0" in each for each in offered) and not at.exception
+    assert not [each for each in offered if "seed 1" in each or "0.7" in each or "width 1" in each]
