@@ -66,6 +66,7 @@ def draw(names: list[str], target: Path) -> list[Path]:
     with tempfile.TemporaryDirectory() as place:
         home = Path(place)
         with serve(home, home / "server.log") as url, browse() as (page, _):
+            page.set_default_timeout(PATIENCE_MS)
             for name in (name for name in names if name != LIVE):
                 address = f"{url}/{'' if name == 'start' else name}"
                 pictures += [shoot(page, address, name, target, *look) for look in looks()]
@@ -108,7 +109,7 @@ def shoot(page: Any, address: str, name: str, target: Path, theme: str, width: s
     if name == "explain":  # it computes only when it is asked
         page.wait_for_timeout(SETTLE_MS)
         page.get_by_role("button", name="Explain").click()
-    page.locator(DRAWN).first.wait_for(timeout=PATIENCE_MS)
+    page.locator(DRAWN).first.wait_for()
     page.wait_for_timeout(SETTLE_MS)
     height = min(max(page.evaluate(HEIGHT), WINDOW), TALLEST)
     page.set_viewport_size({"width": WIDTHS[width], "height": height})

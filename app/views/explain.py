@@ -16,8 +16,7 @@ from nes_lab.figures.attributions import attributions
 from nes_lab.figures.deletion_curves import deletion_curves
 from nes_lab.records.explanations import explanation_table
 from nes_lab.runs.info import RunInfo
-from nes_lab.runs.layout import CHECKPOINTS
-from nes_lab.runs.references import ORIGIN, can_explain, names_of_pair, origin_text, references_of
+from nes_lab.runs.references import ORIGIN, can_explain, has_checkpoint, names_of_pair, origin_text, references_of
 
 METHODS = {
     "GradCAM": "gradcam",
@@ -38,7 +37,7 @@ ABOUT = (
 
 def has_network(info: RunInfo) -> bool:
     """Return whether the network of a run can be made again. Most runs of the bundled demo come without their checkpoints."""
-    return can_explain(info) and (
+    return can_explain(info) and (not is_bundled(info.id) or has_checkpoint(run_of(info.id).folder))
         not is_bundled(info.id) or any((run_of(info.id).folder / CHECKPOINTS).glob("*.safetensors"))
     )
 

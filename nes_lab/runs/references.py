@@ -6,11 +6,13 @@ Tests: tests/runs/test_references.py
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from nes_lab.runs import layout
 from nes_lab.runs.info import RunInfo
 
-__all__ = ["ORIGIN", "can_explain", "names_of_pair", "origin_text", "references_of"]
+__all__ = ["ORIGIN", "can_explain", "has_checkpoint", "names_of_pair", "origin_text", "references_of"]
 
 ORIGIN = "origin"
 """Word that stands for the dense network that a run began with, in place of the id of a run."""
@@ -24,6 +26,15 @@ def can_explain(info: RunInfo) -> bool:
         (True, False)
     """
     return info.state in ("finished", "cancelled") and not info.given
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Return True if a run's folder holds the tensors of a checkpoint. Most runs of the bundled demo come without.
+
+    Args:
+        folder: The folder of the run.
+    """
+    return any((folder / layout.CHECKPOINTS).glob("*.safetensors"))
 
 
 def names_of_pair(chosen: RunInfo, reference: RunInfo | None) -> tuple[str, str]:
