@@ -38,8 +38,6 @@ ABOUT = (
 def has_network(info: RunInfo) -> bool:
     """Return whether the network of a run can be made again. Most runs of the bundled demo come without their checkpoints."""
     return can_explain(info) and (not is_bundled(info.id) or has_checkpoint(run_of(info.id).folder))
-        not is_bundled(info.id) or any((run_of(info.id).folder / CHECKPOINTS).glob("*.safetensors"))
-    )
 
 
 def ask_reference(info: RunInfo) -> str | None:
