@@ -27,7 +27,7 @@ from tests.app.journey_steps import (
 )
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1500)]
-EPOCHS = 20  # four times as long as the steps while it trains, with as fast or as slow a machine
+EPOCHS = 24  # four times as long as the steps while it trains; not the form's default, which no address has
 OUTAGE = ("ERR_CONNECTION_", "ERR_EMPTY_RESPONSE", "WebSocket connection", "when disconnected from server")
 """What Chromium and Streamlit say on the console while there is no server."""
 
