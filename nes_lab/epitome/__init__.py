@@ -7,6 +7,8 @@ axis reads, and the factor of each cell.
 ``routing_map``: holds a layer's starts, and samples its weight with them.
 ``slices``: expands or folds an axis in a few contiguous slices.
 ``row_operations``: multiplies a sparse sampling matrix with one axis of a tensor.
+``axis_reading``: expands and folds a channel axis in a training step on a CPU, with few calls.
+``array_views``: reads small tensors as numpy arrays that share their memory.
 ``triton_rows``: runs these multiplications on CUDA.
 ``triton_kernels``: defines the Triton kernels that ``triton_rows`` launches.
 ``transforms``: says whether torch transforms the code, as ``torch.func.vmap`` does.

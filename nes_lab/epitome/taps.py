@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from nes_lab.epitome.slices import CellSlice
 from nes_lab.epitome.transforms import transforming
 from nes_lab.geometry.epitome_geometry import Axis, EpitomeGeometry
 
-__all__ = ["AxisTaps", "RowTable", "axis_taps", "clamp_starts", "start_limits"]
+__all__ = ["AxisTaps", "RowTable", "axis_taps", "clamp_starts", "start_cells", "start_limits"]
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,16 @@ class RowTable:
     channel: Tensor
     cell_offsets: Tensor
     per_row: int
+
+    @cached_property
+    def cell_begins(self) -> Tensor:
+        """Position in ``order`` of each cell's first entry; shape ``(cells,)``."""
+        return self.cell_offsets[:-1]
+
+    @cached_property
+    def order_array(self) -> np.ndarray:
+        """The indices ``order`` as a numpy array, on a CPU."""
+        return self.order.numpy()
 
 
 def _row_table(taps: AxisTaps) -> RowTable:
@@ -246,10 +257,7 @@ def axis_taps(
     """
     a = geometry.axes[axis]
     circular = geometry.boundary == "circular"
-    # a NaN must not become the number of a cell; it stays in the share, so that the weight becomes NaN
-    base = starts.detach().floor().nan_to_num(0, 0, 0) if fractional else starts.detach().round()
-    if fractional and not circular:
-        base = torch.minimum(base, constant(base, _limits, geometry, axis, base.dtype, 1)).clamp_min(0)
+    base = start_cells(starts, geometry, axis) if fractional else starts.detach().round()
     lower = _spread(base.long(), geometry, axis, local=True)
     if circular:
         lower = lower % a.cells
@@ -258,6 +266,21 @@ def axis_taps(
     upper = (lower + 1) % a.cells if circular else (lower + 1).clamp_max(a.cells - 1)
     frac = _spread(starts - base, geometry, axis, local=False).expand(lower.shape)
     return AxisTaps(lower, a.cells, upper, frac)
+
+
+def start_cells(starts: Tensor, geometry: EpitomeGeometry, axis: int) -> Tensor:
+    """Return the lower of the two cells between which each start lies, as floating-point numbers.
+
+    Args:
+        starts: Position of each patch in the epitome, in cells, of shape ``geometry.starts_shape(axis)``.
+        geometry: Shapes of weight and epitome, scope and boundary.
+        axis: Index of the weight axis.
+    """
+    # a NaN must not become the number of a cell; it stays in the share, so that the weight becomes NaN
+    base = starts.detach().floor().nan_to_num(0, 0, 0)
+    if geometry.boundary == "circular":
+        return base
+    return torch.minimum(base, constant(base, _limits, geometry, axis, base.dtype, 1)).clamp_min(0)
 
 
 def _spread(table: Tensor, geometry: EpitomeGeometry, axis: int, local: bool) -> Tensor:

@@ -9,5 +9,6 @@ of each.
 ``materialize``: an execution that samples the complete weight and applies one dense operation; always available.
 ``wrapped``: an execution that first adds up the input channels that read the same cell, then works with fewer channels.
 ``factored``: an execution that uses the epitome itself as the weight, with fewer input and output channels.
+``factored_step``: computes a training step of ``factored`` as one operation of autograd, on a CPU.
 ``product_map``: an execution that multiplies the input with every epitome cell once, then sums the products.
 """

@@ -9,17 +9,53 @@ Tests: tests/nn/test_layer.py, tests/nn/test_inference_cache.py
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+import torch
 from torch import Tensor
 
+from nes_lab.epitome.axis_reading import AxisReading, LearnedCells, StepStarts
 from nes_lab.epitome.slices import CellSlice
-from nes_lab.epitome.taps import axis_taps
-from nes_lab.execution.base import Taps
+from nes_lab.epitome.taps import AxisTaps, axis_taps
+from nes_lab.execution.base import LayerOp, Taps
+from nes_lab.execution.factored_step import AxisStep, FactoredStep
 from nes_lab.execution.inference_cache import InferenceCache
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
-__all__ = ["LayerTaps", "StartsHolder"]
+__all__ = ["LayerTaps", "LearnedAxis", "LearnedStarts", "StartsHolder"]
+
+
+class LearnedAxis(NamedTuple):
+    """Holds the learned starts of one weight axis in one step.
+
+    Args:
+        axis: Index of the weight axis.
+        starts: The starts, in cells, inside the epitome.
+        unclamped: The starts before they were clamped to the epitome; None if nothing clamps them.
+        limits: Largest start of each patch; None if nothing clamps them.
+        source: Number of the tensor from which the starts come.
+        part: Where in this tensor the starts of the axis are; None: it holds no others.
+    """
+
+    axis: int
+    starts: np.ndarray
+    unclamped: np.ndarray | None = None
+    limits: np.ndarray | None = None
+    source: int = 0
+    part: slice | None = None
+
+
+class LearnedStarts(NamedTuple):
+    """Holds the learned starts of a layer in one step.
+
+    Args:
+        tensors: The tensors from which the starts come, and which gradients reach.
+        axes: The starts of each weight axis that has some.
+    """
+
+    tensors: tuple[Tensor, ...]
+    axes: tuple[LearnedAxis, ...]
 
 
 class StartsHolder(Protocol):
@@ -51,6 +87,24 @@ class StartsHolder(Protocol):
         """Return the starts that inference uses, one tensor per weight axis; None for an axis without starts."""
         ...
 
+    def learned_starts(self, x: Tensor) -> LearnedStarts:
+        """Return the starts of one step with the layer's input ``x``. In training mode this may change the stored starts."""
+        ...
+
+    def from_tensors(self, tensors: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+        """Return the starts of each weight axis from the tensors that :meth:`learned_starts` returned. Gradients reach them."""
+        ...
+
+
+class _KeptCells(dict[int, LearnedCells]):
+    """Keeps the cells of each axis with learned starts. A copied or unpickled one is empty."""
+
+    def __deepcopy__(self, memo: dict) -> _KeptCells:
+        return _KeptCells()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_KeptCells, ())
+
 
 class LayerTaps:
     """Builds a layer's taps from its starts (positions of patches in the epitome).
@@ -62,6 +116,7 @@ class LayerTaps:
 
     def __init__(self) -> None:
         self.cache = InferenceCache()
+        self._cells = _KeptCells()
 
     @staticmethod
     def build(holder: StartsHolder, starts: tuple[Tensor | None, ...], by_slices: bool = True) -> Taps:
@@ -89,3 +144,52 @@ class LayerTaps:
         tables, by_rule = holder.stored_tables(), not holder.stored  # nothing changes starts by a rule
         by_slices = by_rule or self.cache.trusting or all(table.is_cpu for table in tables)
         return self.cache.get("taps", tables, lambda: self.build(holder, holder.current(), by_slices), by_rule)
+
+    def step(self, holder: StartsHolder, op: LayerOp, dtype: torch.dtype) -> FactoredStep:
+        """Return how the channel axes are read in a step that does not change the starts, and in which no gradient reaches them.
+
+        Args:
+            holder: Module that holds the starts.
+            op: The layer's convolution.
+            dtype: Data type of the layer's input.
+        """
+        taps = self.current(holder)
+        return FactoredStep(op, _fixed(taps[0], dtype), _fixed(taps[1], dtype), lambda learned: (taps[0], taps[1]))
+
+    def learned_step(self, holder: StartsHolder, op: LayerOp, x: Tensor) -> tuple[FactoredStep, tuple[Tensor, ...]]:
+        """Return how the channel axes are read in a step that learns the starts, and the tensors that hold them.
+
+        Args:
+            holder: Module that holds the starts.
+            op: The layer's convolution.
+            x: Input of the layer.
+        """
+        learned = holder.learned_starts(x)
+        axes: list[AxisStep | None] = [None, None]
+        for a in learned.axes:
+            axes[a.axis] = self._learned_axis(holder.geometry, a, x.dtype)
+
+        def taps(tensors: Sequence[Tensor]) -> tuple[AxisTaps | None, AxisTaps | None]:
+            made = self.build(holder, holder.from_tensors(tensors))
+            return made[0], made[1]
+
+        return FactoredStep(op, axes[0], axes[1], taps), learned.tensors
+
+    def _learned_axis(self, geometry: EpitomeGeometry, a: LearnedAxis, dtype: torch.dtype) -> AxisStep:
+        cells = self._cells.get(a.axis)
+        fractions = None if cells is None else cells.fractions(a.starts)
+        if cells is None or fractions is None:  # a start has left its cell
+            cells = self._cells[a.axis] = LearnedCells.of(a.starts, geometry, a.axis)
+            fractions = a.starts - cells.base
+        reading = cells.reading(fractions, _NUMPY[dtype])
+        return AxisStep(reading, StepStarts(cells, fractions, a.unclamped, a.limits, a.source, a.part))
+
+
+_NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+
+
+def _fixed(taps: AxisTaps | None, dtype: torch.dtype) -> AxisStep | None:
+    if taps is None:
+        return None
+    shares = taps.shares()
+    return AxisStep(AxisReading(taps, None if shares is None else shares.to(dtype).view(-1, 2).numpy()), None)

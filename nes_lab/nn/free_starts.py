@@ -7,12 +7,15 @@ would be drawn to cell 0 of the epitome.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nes_lab.epitome.taps import start_limits
+from nes_lab.execution.layer_taps import LearnedAxis, LearnedStarts
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.nn.starts import LayerFacts, Starts, anchor_name, learned_starts, offset_name, start_name
 
@@ -181,11 +184,51 @@ class FreeStarts(Starts):
         the end of the epitome, offsets are not clamped.
         """
         if self.training and self.geometry.boundary == "clamp" and not torch.jit.is_tracing():  # it ignores no_grad
-            with torch.no_grad():
-                for axis, table in self.tables():
-                    anchor = self.anchor(axis)
-                    table.clamp_(-anchor, start_limits(self.geometry, axis, table) - anchor)
+            for axis in self.sampled:
+                self._clamp_offsets(axis)
         return self.current()
+
+    def _clamp_offsets(self, axis: int) -> None:
+        """Clamp the stored offsets of one weight axis so that patches stay inside the epitome."""
+        with torch.no_grad():
+            anchor, table = self.anchor(axis), self.table(axis)
+            table.clamp_(-anchor, start_limits(self.geometry, axis, table) - anchor)
+
+    def learned_starts(self, x: Tensor) -> LearnedStarts:
+        """Return the starts of one training step. As in :meth:`forward`, the stored offsets are first clamped in training mode.
+
+        Args:
+            x: Input of the layer; it does not matter here.
+        """
+        axes = tuple(self._learned_axis(axis, number) for number, axis in enumerate(self.sampled))
+        return LearnedStarts(tuple(self.table(axis) for axis in self.sampled), axes)
+
+    def _learned_axis(self, axis: int, number: int) -> LearnedAxis:
+        unclamped = self._unclamped_array(axis)
+        if self.geometry.boundary == "circular":
+            return LearnedAxis(axis, unclamped, source=number)
+        limits = self._limits(axis, unclamped.dtype)
+        inside = np.minimum(np.maximum(unclamped, 0), limits)
+        if self.training and (inside != unclamped).any():
+            self._clamp_offsets(axis)
+            unclamped = self._unclamped_array(axis)
+            inside = np.minimum(np.maximum(unclamped, 0), limits)
+        return LearnedAxis(axis, inside, unclamped, limits, number)
+
+    def _unclamped_array(self, axis: int) -> np.ndarray:
+        offsets, anchors = self._pair(axis)
+        return self._array(anchors) + self._array(offsets)
+
+    def from_tensors(self, tensors: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+        """Return the starts of each weight axis from given offsets. Gradients reach the offsets.
+
+        Args:
+            tensors: The offsets of each axis that has starts.
+        """
+        starts: list[Tensor | None] = [None] * len(self.geometry.axes)
+        for axis, table in zip(self.sampled, tensors, strict=True):
+            starts[axis] = self.inside(self.anchor(axis) + table, axis)
+        return tuple(starts)
 
     def __dir__(self) -> list[str]:
         """List the names of the attributes, except the names ``starts_<axis>`` of an earlier version.

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from nes_lab.epitome.taps import start_limits
 from nes_lab.epitome.transforms import transforming
 from nes_lab.errors import OptionError, check_choice
+from nes_lab.execution.layer_taps import LearnedAxis, LearnedStarts
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.nn.all_reduce import all_reduce_sum
 from nes_lab.nn.starts import LayerFacts, Starts, learned_starts, start_name
@@ -282,6 +283,27 @@ class LearnerStarts(Starts):
             elif not recomputing:
                 table.copy_(mixed.detach())
             starts[axis] = mixed
+        return tuple(starts)
+
+    def learned_starts(self, x: Tensor) -> LearnedStarts:
+        """Return the starts of one training step, as :meth:`forward` predicts them from the layer's input ``x``."""
+        starts = self(x)
+        tensors = tuple(starts[axis] for axis in self.sampled)
+        axes = [
+            LearnedAxis(a, t.detach().numpy(), source=i)
+            for i, (a, t) in enumerate(zip(self.sampled, tensors, strict=True))
+        ]
+        return LearnedStarts(tensors, tuple(axes))
+
+    def from_tensors(self, tensors: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+        """Return the given starts as one entry per weight axis; None for an axis without starts.
+
+        Args:
+            tensors: The starts of each axis that has some.
+        """
+        starts: list[Tensor | None] = [None] * len(self.geometry.axes)
+        for axis, table in zip(self.sampled, tensors, strict=True):
+            starts[axis] = table
         return tuple(starts)
 
     def _predict(self, x: Tensor) -> tuple[Tensor, int | None]:

@@ -20,6 +20,7 @@ from nes_lab.epitome.transforms import transforming
 from nes_lab.errors import ExportError, GeometryError, OptionError
 from nes_lab.execution.base import AxisState, Execution, ExecutionCost, LayerForm, LayerOp, Prepared, Taps
 from nes_lab.execution.choice import ExecutionChoice
+from nes_lab.execution.factored_step import factored_step, step_possible
 from nes_lab.execution.inference_cache import InferenceCache
 from nes_lab.execution.layer_taps import LayerTaps
 from nes_lab.execution.registry import EXECUTIONS, available_executions
@@ -254,6 +255,8 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
         execution = self.resolved_execution(tuple(shape))
         if torch.is_grad_enabled() or self.training or jit:
             self._inference.clear()
+            if execution.name == "factored" and self.scale is None and step_possible(x, self.epitome, self.op):
+                return self._factored_step(x)
             prepared = execution.prepare(self.epitome, self._taps_for(x), self.geometry, self.scale)
         else:
             prepared = self._prepared(execution)
@@ -273,11 +276,26 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
     def _taps_for(self, x: Tensor) -> Taps:
         """Return the taps of each weight axis for one input ``x`` of the layer. Gradients reach learned starts."""
         routing = self.routing
-        learning = routing.learned and routing.training
-        needs_gradient = torch.is_grad_enabled() and any(table.requires_grad for table in routing.stored_tables())
-        if learning or needs_gradient or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        if self._learns_starts() or torch.jit.is_tracing() or torch.compiler.is_compiling():
             return with_alpha(self._taps.build(routing, routing(x)), self.alpha)
         return with_alpha(self._taps.current(routing), self.alpha)
+
+    def _learns_starts(self) -> bool:
+        """Return True if a forward pass changes the starts (positions of patches), or if gradients must reach them."""
+        routing = self.routing
+        if routing.learned and routing.training:
+            return True
+        return torch.is_grad_enabled() and any(table.requires_grad for table in routing.stored_tables())
+
+    def _factored_step(self, x: Tensor) -> Tensor:
+        """Compute the layer's output as one operation of autograd. A stride is first taken out of the input where that is possible."""
+        read, op = self.op.skip_unread(x)
+        learned: tuple[Tensor, ...] = ()
+        if self._learns_starts():
+            step, learned = self._taps.learned_step(self.routing, op, x)
+        else:
+            step = self._taps.step(self.routing, op, x.dtype)
+        return factored_step(read, self.epitome, self.bias, step, learned)
 
     def _prepared(self, execution: Execution) -> Prepared:
         """Return what an execution prepares without the input, such as the sampled weight, without gradients.

@@ -10,18 +10,21 @@ Tests: tests/nn/test_layer.py, tests/geometry/test_start_rules.py
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nes_lab.epitome.array_views import ArrayViews
 from nes_lab.epitome.constants import constant
 from nes_lab.epitome.slices import CellSlice, axis_slices
 from nes_lab.epitome.taps import clamp_starts, start_limits
 from nes_lab.errors import OptionError
 from nes_lab.execution.base import AxisState
+from nes_lab.execution.layer_taps import LearnedStarts
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.geometry.start_rules import routing_mode, rule_starts
 
@@ -256,6 +259,37 @@ class Starts(nn.Module):
         An axis without starts has None. In training mode this may change the stored starts.
         """
         return self.current()
+
+    def _array(self, name: str) -> np.ndarray:
+        """Return one of this module's tensors as a numpy array that shares its memory. Do not write into it."""
+        views = vars(self).get("_views")
+        if views is None:
+            views = self._views = ArrayViews()
+        return views.of(name, getattr(self, name))
+
+    def _limits(self, axis: int, dtype: np.dtype) -> np.ndarray:
+        """Return the largest start of each patch along one weight axis, as a numpy array. Do not write into it."""
+        kept = vars(self).setdefault("_kept_limits", {})
+        limits = kept.get((axis, dtype))
+        if limits is None:
+            limits = kept[axis, dtype] = self.geometry.limits(axis).astype(dtype)
+        return limits
+
+    def learned_starts(self, x: Tensor) -> LearnedStarts:
+        """Return the starts (positions of patches in the epitome) of one training step, for :mod:`nes_lab.execution.layer_taps`.
+
+        Args:
+            x: Input of the layer.
+        """
+        raise NotImplementedError(f"the starts of {type(self).__name__} are not learned")
+
+    def from_tensors(self, tensors: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+        """Return the starts of each weight axis from the tensors that :meth:`learned_starts` returned. Gradients reach them.
+
+        Args:
+            tensors: The tensors, or others of the same shapes.
+        """
+        raise NotImplementedError(f"the starts of {type(self).__name__} are not learned")
 
     def stored_params(self) -> int:
         """Count the starts (positions of patches) that must be stored for inference; 0 if a fixed rule sets the starts."""

@@ -1,0 +1,318 @@
+"""Compute one training step of a layer with the execution ``factored`` as a single operation of autograd, on a CPU.
+
+It does what :class:`~nes_lab.execution.factored.Factored` does, with far fewer calls. Small maps of a 1x1 convolution are computed
+as one matrix product for all samples. Where it cannot be used, the layer is computed by ``Factored`` itself. Second derivatives
+are computed by ``Factored`` too.
+
+Tests: tests/execution/test_factored_step.py, tests/execution/test_conformance.py, tests/nn/test_kept_for_backward.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nes_lab.epitome.axis_reading import AxisReading, StepStarts, from_columns, to_columns
+from nes_lab.epitome.row_operations import tracing
+from nes_lab.epitome.sampling import expand, fold
+from nes_lab.epitome.taps import AxisTaps
+from nes_lab.epitome.transforms import recording
+from nes_lab.execution.base import CONVS, LayerOp
+
+__all__ = ["AxisStep", "FactoredStep", "factored_step", "step_possible"]
+
+_DTYPES = (torch.float32, torch.float64)
+_PLAIN = (Tensor, nn.Parameter)
+_SMALL_MAP, _MOST_COLUMNS = 64, 1024
+"""Largest map, and largest number of positions in a batch, that are computed as one matrix product for all samples."""
+
+
+class AxisStep(NamedTuple):
+    """Says how one channel axis is read in one step, and where its starts come from.
+
+    Args:
+        reading: The cells that each channel reads, and their factors.
+        starts: How gradients reach the learned starts; None if the starts are not learned.
+    """
+
+    reading: AxisReading
+    starts: StepStarts | None
+
+
+class FactoredStep(NamedTuple):
+    """Holds what one step needs besides tensors.
+
+    Args:
+        op: The layer's convolution.
+        output, input: How the output and the input channels read the epitome; None: channel ``i`` reads cell ``i``.
+        taps: Function that returns the taps of the output axis and of the input axis from the tensors that hold learned starts.
+            The gradients of these tensors can be differentiated again.
+    """
+
+    op: LayerOp
+    output: AxisStep | None
+    input: AxisStep | None
+    taps: Callable[[Sequence[Tensor]], tuple[AxisTaps | None, AxisTaps | None]]
+
+
+def step_possible(x: Tensor, epitome: Tensor, op: LayerOp) -> bool:
+    """Return True if :func:`factored_step` can compute a layer for an input, here and now."""
+    return (
+        type(x) in _PLAIN
+        and type(epitome) in _PLAIN
+        and x.is_cpu
+        and epitome.is_cpu
+        and x.dtype == epitome.dtype
+        and x.dtype in _DTYPES
+        and x.ndim == op.spatial + 2
+        and op.spatial > 0
+        and not isinstance(op.padding, str)
+        and epitome.is_contiguous()
+        and not (x.ndim == 4 and x.stride(1) == 1 and x.shape[1] > 1 and x.shape[2] * x.shape[3] > 1)
+        and not torch.compiler.is_compiling()
+        and not tracing()
+        and not recording()
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def factored_step(
+    x: Tensor, epitome: Tensor, bias: Tensor | None, step: FactoredStep, learned: Sequence[Tensor] = ()
+) -> Tensor:
+    """Compute the layer's output with the epitome as the weight, and record gradients.
+
+    Args:
+        x: Input of the layer, for which :func:`step_possible` returns True.
+        epitome: The epitome.
+        bias: One number per output channel; None: no bias.
+        step: How the channels read the epitome.
+        learned: Tensors that hold learned starts.
+    """
+    return _Step.apply(x.contiguous(), epitome, bias, step, *learned)[0]  # type: ignore[no-any-return, index]
+
+
+def _as_matrix(op: LayerOp, shape: Sequence[int]) -> bool:
+    """Return True if a convolution of an input of the given shape is computed as one matrix product for all samples."""
+    positions = prod(shape[2:])
+    return (
+        prod(op.kernel_size) == 1
+        and not any(op.padding)
+        and all(step == 1 for step in op.stride)
+        and positions <= _SMALL_MAP
+        and 0 < shape[0] * positions <= _MOST_COLUMNS
+    )
+
+
+class _Step(torch.autograd.Function):
+    """Folds the input, applies the epitome, and expands the result; with the gradients of all three, in one backward pass.
+
+    The folded input is an output too, so that the gradient of the epitome can be differentiated with respect to the input.
+    """
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, x: Tensor, epitome: Tensor, bias: Tensor | None, step: FactoredStep, *learned: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        matrix = _as_matrix(step.op, x.shape)
+        dim, channels = (0, to_columns(x)) if matrix else (1, x)
+        folded = channels if step.input is None else step.input.reading.fold(channels, dim)
+        products = _apply(step, folded, epitome, bias if step.output is None else None, matrix).contiguous()
+        sizes = x.shape[2:] if matrix else products.shape[2:]
+        y = products if step.output is None else step.output.reading.expand(products, dim)
+        y = from_columns(y, x.shape[0], sizes) if matrix else y
+        if bias is not None and step.output is not None:
+            y.add_(bias.view(-1, *[1] * len(sizes)))
+        ctx.step, ctx.matrix, ctx.shape, ctx.sizes = step, matrix, x.shape, sizes
+        ctx.set_materialize_grads(False)
+        _save(ctx, x, folded, products, epitome, bias, learned)
+        return y, None if step.input is None else folded
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, of_folded: Tensor | None = None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        if torch.is_grad_enabled():
+            return _differentiable(ctx, grad, of_folded)
+        x, folded, products, epitome, _, *learned = ctx.saved_tensors
+        step, needed = ctx.step, ctx.needs_input_grad
+        gradients = _StartGradients(learned)
+        of_epitome = of_bias = None
+        if grad is not None:
+            channels, dim = grad.contiguous(), 1
+            of_bias = channels.sum((0, *range(2, grad.ndim))) if needed[2] else None
+            if ctx.matrix:
+                channels, dim = to_columns(channels), 0
+            of_products = channels if step.output is None else step.output.reading.fold(channels, dim)
+            if products is not None and step.output is not None:
+                gradients.add(step.output, channels, products, dim)
+            if step.input is None and x is not None:
+                folded = to_columns(x) if ctx.matrix else x
+            found, of_weight = _product_gradients(ctx, of_products, folded, epitome)
+            of_epitome = of_weight if needed[1] else None
+            of_folded = found if of_folded is None else of_folded + found
+        of_input = None if of_folded is None else _input_gradient(ctx, of_folded, x, gradients)
+        return of_input, of_epitome, of_bias, None, *gradients.tensors()
+
+
+def _apply(step: FactoredStep, folded: Tensor, epitome: Tensor, bias: Tensor | None, matrix: bool) -> Tensor:
+    """Apply the epitome to the folded input: as one matrix product for all samples, or as the layer's convolution."""
+    op = step.op
+    if matrix:
+        weight = epitome.view(epitome.shape[0], -1)
+        return torch.mm(weight, folded) if bias is None else torch.addmm(bias.view(-1, 1), weight, folded)
+    return CONVS[op.spatial](folded, epitome, bias, op.stride, op.padding, op.dilation)
+
+
+def _save(
+    ctx: Any,
+    x: Tensor,
+    folded: Tensor,
+    products: Tensor,
+    epitome: Tensor,
+    bias: Tensor | None,
+    learned: Sequence[Tensor],
+) -> None:
+    """Keep what the backward pass needs: the input only for learned input starts, the products only for learned output starts."""
+    step, learns = ctx.step, any(ctx.needs_input_grad[4:])
+    of_input = learns and step.input is not None and step.input.starts is not None
+    of_output = learns and step.output is not None and step.output.starts is not None
+    kept = folded if ctx.needs_input_grad[1] or of_output else None
+    if step.input is None and kept is not None:  # x itself, as columns if it is a matrix
+        of_input, kept = True, None
+    ctx.save_for_backward(x if of_input else None, kept, products if of_output else None, epitome, bias, *learned)
+
+
+class _StartGradients:
+    """Adds up the gradients of the tensors that hold learned starts. The two axes of a layer may share one tensor."""
+
+    def __init__(self, learned: Sequence[Tensor]) -> None:
+        self.learned = learned
+        self.totals: list[np.ndarray | None] = [None] * len(learned)
+
+    def add(self, axis: AxisStep, channels: Tensor, cells: Tensor, dim: int) -> None:
+        """Add the gradient of the starts of one axis, from a tensor of channels and a tensor of cells."""
+        starts = axis.starts
+        assert starts is not None  # otherwise nothing was kept for it
+        found, source = starts.gradient(axis.reading.dots(channels, cells, dim)), starts.source
+        if starts.part is None:
+            self.totals[source] = found
+            return
+        total = self.totals[source]
+        if total is None:
+            total = self.totals[source] = np.zeros(self.learned[source].numel(), found.dtype)
+        total[starts.part] = found
+
+    def tensors(self) -> list[Tensor | None]:
+        """Return the gradients, with the shapes and dtypes of the tensors."""
+        pairs = zip(self.totals, self.learned, strict=True)
+        return [None if g is None else _like(torch.from_numpy(g), t) for g, t in pairs]
+
+
+def _like(gradient: Tensor, tensor: Tensor) -> Tensor:
+    return gradient if gradient.dtype == tensor.dtype else gradient.to(tensor.dtype)
+
+
+def _product_gradients(ctx: Any, grad: Tensor, folded: Tensor | None, epitome: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return the gradients of the folded input and of the epitome, from the gradient of their product."""
+    op = ctx.step.op
+    if ctx.matrix:
+        weight, columns = epitome.view(epitome.shape[0], -1), grad
+        of_weight = None if folded is None else torch.mm(columns, _transposed(folded)).view(epitome.shape)
+        return torch.mm(_transposed(weight), columns), of_weight
+    shape = (ctx.shape[0], epitome.shape[1], *ctx.shape[2:])
+    found, of_weight, _ = torch.ops.aten.convolution_backward(
+        grad,
+        grad.new_empty(()).expand(shape) if folded is None else folded,
+        epitome,
+        None,
+        op.stride,
+        op.padding,
+        op.dilation,
+        False,
+        [0] * op.spatial,
+        1,
+        (True, folded is not None, False),
+    )
+    return found, of_weight
+
+
+def _input_gradient(ctx: Any, of_folded: Tensor, x: Tensor | None, gradients: _StartGradients) -> Tensor | None:
+    """Return the gradient of the layer's input, and add that of its starts, from the gradient of the folded input."""
+    axis, dim, cells = ctx.step.input, 0 if ctx.matrix else 1, of_folded.contiguous()
+    if axis is not None and axis.starts is not None and x is not None:
+        gradients.add(axis, to_columns(x) if ctx.matrix else x, cells, dim)
+    if not ctx.needs_input_grad[0]:
+        return None
+    channels = cells if axis is None else axis.reading.expand(cells, dim)
+    return from_columns(channels, ctx.shape[0], ctx.shape[2:]) if ctx.matrix else channels
+
+
+def _transposed(matrix: Tensor) -> Tensor:
+    rows, columns = matrix.shape
+    return matrix.as_strided((columns, rows), (1, columns), matrix.storage_offset())
+
+
+# ---- second derivatives --------------------------------------------------------------------------------------------------
+
+
+def _differentiable(ctx: Any, grad: Tensor | None, of_folded: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Compute the gradients by differentiable operations, so that they can be differentiated again."""
+    x, folded, _, epitome, bias, *learned = ctx.saved_tensors
+    step, needed, found = ctx.step, ctx.needs_input_grad, _Sums()
+    # views, so that a gradient does not also reach a tensor through the layers before this one, which may share it
+    epitome, *learned = (tensor.view_as(tensor) for tensor in (epitome, *learned))
+    x, folded, bias = (None if tensor is None else tensor.view_as(tensor) for tensor in (x, folded, bias))
+    output, input = step.taps(learned)
+    wanted = {1: epitome, 2: bias} | {4 + i: table for i, table in enumerate(learned)}
+    wanted = {i: t for i, t in wanted.items() if needed[i]}
+    if grad is not None:
+        source = x if step.input is None else folded
+        if source is None:  # the gradients do not depend on its values
+            shape = (epitome.shape[1], ctx.shape[0] * prod(ctx.sizes)) if ctx.matrix else None
+            source = grad.new_zeros(shape or (ctx.shape[0], epitome.shape[1], *ctx.shape[2:])).requires_grad_()
+        columns = _to_matrix(source) if ctx.matrix and step.input is None else source
+        y = _apply(step, columns, epitome, bias if output is None else None, ctx.matrix)
+        if output is not None:
+            y = expand(y, output, 0 if ctx.matrix else 1, None, bias)
+        y = _from_matrix(y, ctx) if ctx.matrix else y
+        found.add(y, wanted | ({-1: source} if source.requires_grad else {}), grad)
+    of_source = found.totals.pop(-1, None)
+    if step.input is None:
+        return of_source, *(found.totals.get(i) for i in range(1, len(needed)))
+    of_folded = of_source if of_folded is None else of_folded if of_source is None else of_folded + of_source
+    of_input = None
+    if of_folded is not None and x is None:
+        channels = expand(of_folded, input, 0 if ctx.matrix else 1)
+        of_input = _from_matrix(channels, ctx, ctx.shape[2:]) if ctx.matrix else channels
+    elif of_folded is not None and x is not None:
+        channels = fold(_to_matrix(x) if ctx.matrix else x, input, 0 if ctx.matrix else 1)
+        found.add(channels, wanted | ({-1: x} if x.requires_grad else {}), of_folded)
+        of_input = found.totals.pop(-1, None)
+    return of_input if needed[0] else None, *(found.totals.get(i) for i in range(1, len(needed)))
+
+
+class _Sums:
+    """Adds up gradients that can be differentiated, by number."""
+
+    def __init__(self) -> None:
+        self.totals: dict[int, Tensor] = {}
+
+    def add(self, result: Tensor, inputs: dict[int, Tensor], grad: Tensor) -> None:
+        """Add the gradients of ``result`` with respect to some tensors that it is computed from."""
+        if not inputs or not result.requires_grad:
+            return
+        gradients = torch.autograd.grad(result, list(inputs.values()), grad, create_graph=True, allow_unused=True)
+        for i, gradient in zip(inputs, gradients, strict=True):
+            if gradient is not None:
+                self.totals[i] = self.totals[i] + gradient if i in self.totals else gradient
+
+
+def _to_matrix(x: Tensor) -> Tensor:
+    return x.flatten(2).transpose(0, 1).flatten(1)
+
+
+def _from_matrix(columns: Tensor, ctx: Any, sizes: Sequence[int] | None = None) -> Tensor:
+    return columns.unflatten(1, (ctx.shape[0], *(sizes or ctx.sizes))).transpose(0, 1)
