@@ -23,6 +23,7 @@ Files for other runtimes:
 ``example``: hold the example input of an export, and change its batch size.
 ``outputs``: name the outputs of an ONNX file.
 ``graph``: copy a model for an export, with layers that every runtime can compute.
+``flat_weight``: samples a weight from a flat epitome in an exported graph.
 ``gathers``: replace parts of an epitome layer by operations that every runtime has.
 ``trace``: prepare a model for tracing, run the tracer and explain its errors.
 ``parity``: compare the outputs of an exported file with PyTorch's, and time both.

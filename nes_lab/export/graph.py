@@ -16,6 +16,7 @@ from nes_lab.errors import check_choice
 from nes_lab.execution.base import Execution, LayerOp, Prepared, scale_channels
 from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.export.example import ExampleInput
+from nes_lab.export.flat_weight import FlatWeight
 from nes_lab.export.gathers import BlendedExpansion, FoldByGathers, JointWeight
 from nes_lab.nn.bake import bake
 from nes_lab.nn.copy_network import copy_network
@@ -94,7 +95,8 @@ class GraphLayer(nn.Module):
         self.register_buffer("scale", layer.scale)
         self._layer = (layer,)  # in a tuple it is not a submodule, so its tensors are not exported a second time
         self.chosen_execution: Execution | None = None
-        self.joint = JointWeight(layer) if layer.geometry.scope == "joint" else None
+        makes = {"joint": JointWeight, "flat": FlatWeight}.get(layer.geometry.scope)
+        self.joint = None if makes is None else makes(layer)
         taps = layer.taps() if self.joint is None else []
         self._cells = [None if t is None else (t.cells, t.slices) for t in taps]
         for axis, t in enumerate(taps):

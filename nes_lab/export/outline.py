@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from nes_lab.geometry.flat_geometry import FlatGeometry
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.surgery.fuse import FoldedBatchNorm1d
 
@@ -109,7 +110,7 @@ def layer_record(layer: EpitomeLayer) -> dict[str, Any]:
         "starts": starts.state_name,
         "options": starts.options(),
         "op": op,
-    }
+    } | ({"windows": g.windows} if isinstance(g, FlatGeometry) else {})
 
 
 def _listed(value: Any) -> Any:

@@ -165,7 +165,8 @@ def _dense_difference(name: str, module: nn.Module, record: Mapping[str, Any]) -
 def _epitome_layer(name: str, module: nn.Module, record: Mapping[str, Any]) -> EpitomeLayer:
     shapes = {key: tuple(record[key]) for key in ("epitome_shape", "patch_channels")}
     try:
-        return epitome_layer_for(module, "none", **shapes, **{k: record[k] for k in _ARGUMENTS}, **record["options"])
+        arguments = {key: record[key] for key in _ARGUMENTS} | {"windows": record.get("windows", 1)}
+        return epitome_layer_for(module, "none", **shapes, **arguments, **record["options"])
     except (NesLabError, TypeError) as error:
         raise CheckpointError(f"epitome layer {name!r} cannot be created: {error}") from error
 

@@ -38,6 +38,7 @@ FETCHING_OPTIONS = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "c
 _MAX_CONFIG_BYTES = 1 << 26
 _MAX_COUNTS = {"num_classes": 10**6, "in_channels": 10**4}
 _MAX_OPTION = 1 << 20
+_MAX_WINDOWS = 1 << 10
 _SIZES = ("weight_shape", "epitome_shape", "patch_channels")
 _AGAIN = "download or save the model again"
 
@@ -215,6 +216,8 @@ def _wrong_layer(layer: Any) -> str:
     for key in ("kind", "routing", "scope", "boundary", "execution"):
         if not isinstance(layer.get(key), str):
             return f"{key}={layer.get(key)!r:.100}; give a name"
+    if not _is_int(layer.get("windows", 1), 1, _MAX_WINDOWS):
+        return f"windows={layer['windows']!r:.100}; give an integer from 1 to {_MAX_WINDOWS}"
     if not _is_int(layer.get("seed"), 0, 1 << 64):
         return f"seed={layer.get('seed')!r:.100}"
     states = ("rule", *(mode.name for mode in ROUTING_MODES.values() if mode.learned), "frozen", "snapped")

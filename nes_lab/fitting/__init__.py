@@ -5,6 +5,7 @@
 ``start_search``: find the best start of every patch along one axis, for layers with starts per axis (scope ``separable``).
 ``joint_start_search``: find the best starts of every patch along both channel axes, for layers with starts per patch (``joint``).
 ``row_clusters``: group similar channels, as the first guess of the search where patches are one channel long.
+``flat_epitomes``: fits flat epitomes, each to all layers that read it.
 ``input_moments``: measure the mean and covariance of the inputs of each layer over calibration batches.
 ``calibration_batches``: read model inputs from a data loader or a list of batches.
 ``norm_statistics``: measure the running mean and variance of batch norms again, on given batches.

@@ -14,6 +14,7 @@ from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.errors import OptionError, check_choice, check_int, warn_user
 from nes_lab.fitting.agreement import Agreement, keep_first, measure_agreement
 from nes_lab.fitting.calibration_batches import calibration_batches
+from nes_lab.fitting.flat_epitomes import fit_flat_epitome_
 from nes_lab.fitting.input_moments import Moments, input_moments
 from nes_lab.fitting.norm_statistics import reestimate_norms_
 from nes_lab.fitting.row_scales import move_into_norm_, scaling_norms
@@ -69,6 +70,9 @@ def fit(
 
     Starts are the positions where the patches of a weight begin in the epitome. By default the starts of the plan are
     kept. The best epitome for these starts is then found by least squares, in closed form.
+
+    A flat epitome (``share``, ``windows``) is fitted once to the weights of all layers that read it. The factors of its windows and
+    its cells are fitted in turn, until the error no longer falls.
 
     ``search_starts=True`` also chooses the starts, in layers with the routing ``free``. With ``patch_channels=1`` the
     search groups similar channels. The result comes much closer to the weight than any fixed rule. A chosen start is an
@@ -144,6 +148,7 @@ def fit(
     else:
         calibration, shown = keep_first(calibration)
     layers: list[LayerFit] = []
+    flat: dict[str, LayerFit] = {}
     with progress_reporter(progress, on_progress, "fitting") as report, torch.inference_mode(False), torch.no_grad():
         moments, calibration_count = (
             ({}, 0) if calibration is None else input_moments(model, list(plan.layers), calibration, report, seed)
@@ -153,6 +158,19 @@ def fit(
         norm_of = scaling_norms(model, plan.layers, example)
         for done, name in enumerate(plan.layers):
             report({"done": done, "total": len(plan.layers), "phase": "fit", "label": name})
+            if plan.layers[name].scope == "flat":
+                if name not in flat:
+                    flat |= fit_flat_epitome_(
+                        next(readers for readers in plan.readers.values() if name in readers),
+                        model,
+                        student,
+                        moments=moments,
+                        norm_of=norm_of,
+                        search_starts=search_starts,
+                        snap=snapped,
+                    )
+                layers.append(flat[name])
+                continue
             task = _LayerTask(name, search_starts, row_scales, snapped, seed, moments.get(name), norm_of.get(name, ""))
             layers.append(_fit_layer(task, model, student))
         norm_count = 0 if norms is None else reestimate_norms_(student, norms, "norms", report)

@@ -37,6 +37,7 @@ class LayerSnapshot:
             where it was stored; None if it was not kept.
         windows: Number of windows whose weighted sum is a patch, for a flat epitome.
         alpha: Factor of each window, ``(R_out, R_in, windows)``, for a flat epitome; None for others, or if it was not kept.
+        reads: Name of the first layer that reads the same epitome; empty if no other layer reads it.
         is_rounded: True if the epitome was stored with 8 bits per number, as at some steps between the first and the latest one.
     """
 
@@ -53,6 +54,7 @@ class LayerSnapshot:
     gradient: np.ndarray | None = None
     windows: int = 1
     alpha: np.ndarray | None = None
+    reads: str = ""
 
     @property
     def geometry(self) -> EpitomeGeometry:

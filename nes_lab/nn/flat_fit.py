@@ -24,9 +24,9 @@ from nes_lab.epitome.taps import AxisTaps
 
 __all__ = ["FlatFit", "fit_flat"]
 
-ROUNDS = 30
+ROUNDS = 40
 """Largest number of alternations."""
-STEPS = 20
+STEPS = 4
 """Steps of conjugate gradients for the epitome in each alternation."""
 LEAST_GAIN = 1e-3
 """The alternation stops when a round lowers the squared error by a smaller share than this."""

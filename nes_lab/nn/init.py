@@ -188,7 +188,8 @@ def _exact_starts(starts: Tensor) -> Tensor:
 
 def _exact(routing_map: RoutingMap) -> RoutingMap:
     starts = tuple(None if s is None else _exact_starts(s) for s in routing_map.starts)
-    return RoutingMap(routing_map.geometry, starts, routing_map.mode)
+    alpha = None if routing_map.alpha is None else routing_map.alpha.double()
+    return RoutingMap(routing_map.geometry, starts, routing_map.mode, alpha)
 
 
 def _rows(scale: Tensor, like: Tensor) -> Tensor:

@@ -37,9 +37,19 @@ def snapshot_layers(model: nn.Module, gradients: bool = False) -> dict[str, Laye
         >>> list(snapshot_layers(nn.Sequential(EpitomeLinear(4, 8, epitome_shape=(4, 4)))))
         ['0']
     """
-    if not gradients:
-        return {name: layer.snapshot(name) for name, layer in epitome_layers(model)}
-    return {name: replace(layer.snapshot(name), gradient=_gradient(layer)) for name, layer in epitome_layers(model)}
+    layers = dict(epitome_layers(model))
+    readers: dict[int, list[str]] = {}
+    for name, layer in layers.items():
+        readers.setdefault(id(layer.epitome), []).append(name)
+    copies: dict[str, LayerSnapshot] = {}
+    for name, layer in layers.items():
+        copy = replace(layer.snapshot(name), gradient=_gradient(layer) if gradients else None)
+        first, *others = readers[id(layer.epitome)]
+        if others:  # the arrays of a shared epitome are kept once
+            kept = copies.get(first, copy)
+            copy = replace(copy, epitome=kept.epitome, gradient=kept.gradient, reads=first)
+        copies[name] = copy
+    return copies
 
 
 def _gradient(layer: EpitomeLayer) -> np.ndarray | None:

@@ -29,7 +29,8 @@ class LayerFit(Part):
     Args:
         name: Name of the layer in the model.
         routing, scope: Options of the epitome layer.
-        method: How the epitome was computed: ``averages``, ``axis by axis`` or ``conjugate gradients``.
+        method: How the epitome was computed: ``averages``, ``axis by axis``, ``conjugate gradients`` or, for flat epitomes,
+            ``alternating least squares``.
         starts: ``plan`` if the starts (positions where patches begin) of the plan were kept. ``searched`` if better starts were
             searched. Otherwise the reason why no search was possible.
         norm: Name of the batch norm that stores the scale factors of the output channels. Empty if channels were not scaled.

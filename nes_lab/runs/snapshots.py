@@ -4,8 +4,9 @@ Starts are the positions at which a layer reads its epitome. The first and the l
 epitomes, as a tensor ``<layer>/epitome``. Up to :data:`STEPS_WITH_EPITOMES` snapshots between them contain rounded ones, as
 a tensor ``<layer>/epitome8`` of 8-bit integers and a factor in the metadata. If the run keeps gradients of the epitomes, the
 same snapshots contain them, rounded, as a tensor ``<layer>/gradient8``. The file has a tensor ``<layer>/starts.<axis>``
-for each axis of the weight that has starts. The metadata of the file describes the shapes and options of each layer as JSON.
-This module needs numpy but not torch.
+for each axis of the weight that has starts. An epitome that several layers read is kept once, under the name of the first
+of them. The factors of the windows of a flat epitome are a tensor ``<layer>/alpha``. The metadata of the file describes
+the shapes and options of each layer as JSON. This module needs numpy but not torch.
 """
 
 from __future__ import annotations
@@ -89,6 +90,12 @@ def write_snapshot(path: Path, layers: Mapping[str, LayerSnapshot], epitomes: Ep
         about |= {key: getattr(layer, key) for key in _OPTIONS} | {"axes": len(layer.starts)}
         for axis in axes:
             tensors[f"{name}/starts.{axis}"] = np.ascontiguousarray(layer.starts[axis])
+        about |= {"windows": layer.windows, "reads": layer.reads} if layer.scope == "flat" else {}
+        if layer.alpha is not None and epitomes == "exact":
+            tensors[f"{name}/alpha"] = np.ascontiguousarray(layer.alpha, dtype=np.float32)
+        metadata[_PREFIX + name] = json.dumps(about)
+        if layer.reads not in ("", name):
+            continue
         if layer.epitome is not None and epitomes == "exact":
             tensors[f"{name}/epitome"] = np.ascontiguousarray(layer.epitome, dtype=np.float32)
         elif layer.epitome is not None and epitomes == "rounded":
@@ -144,19 +151,24 @@ def weight_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 def _layer(name: str, metadata: Mapping[str, str], keys: set[str], file: Any) -> LayerSnapshot:
     about = json.loads(metadata[_PREFIX + name])
     starts = [f"{name}/starts.{axis}" for axis in range(about["axes"])]
-    rounded = f"{name}/epitome8" in keys
+    kept = about.get("reads") or name
+    rounded = f"{kept}/epitome8" in keys
+    factors = about if kept == name else json.loads(metadata[_PREFIX + kept])
 
     def unrounded(kind: str) -> np.ndarray | None:
-        if f"{name}/{kind}8" not in keys:
+        if f"{kept}/{kind}8" not in keys:
             return None
-        return file.get_tensor(f"{name}/{kind}8").astype(np.float32) * np.float32(about[f"{kind}_factor"])
+        return file.get_tensor(f"{kept}/{kind}8").astype(np.float32) * np.float32(factors[f"{kind}_factor"])
 
-    epitome = file.get_tensor(f"{name}/epitome") if f"{name}/epitome" in keys else unrounded("epitome")
+    epitome = file.get_tensor(f"{kept}/epitome") if f"{kept}/epitome" in keys else unrounded("epitome")
     return LayerSnapshot(
         name=name,
         epitome=epitome,
         is_rounded=rounded,
         gradient=unrounded("gradient"),
+        windows=about.get("windows", 1),
+        alpha=file.get_tensor(f"{name}/alpha") if f"{name}/alpha" in keys else None,
+        reads=about.get("reads", ""),
         starts=tuple(file.get_tensor(key) if key in keys else None for key in starts),
         **{key: tuple(about[key]) for key in _SHAPES},
         **{key: about[key] for key in _OPTIONS},
@@ -188,13 +200,22 @@ def add_snapshot(folder: Path, step: int, layers: Mapping[str, LayerSnapshot]) -
 
 def _most_steps(layers: Mapping[str, LayerSnapshot]) -> int:
     """Return how many snapshots between the first and the latest may keep rounded epitomes, and their gradients if there are any."""
-    cells = sum(layer.epitome.size for layer in layers.values() if layer.epitome is not None)
+    cells = sum(
+        layer.epitome.size for name, layer in layers.items() if layer.epitome is not None and _keeps(name, layer)
+    )
     gradients = _cells_of_gradients(layers)
     return min(STEPS_WITH_EPITOMES, (MOST_BYTES - gradients) // max(cells + gradients, 1))
 
 
 def _cells_of_gradients(layers: Mapping[str, LayerSnapshot]) -> int:
-    return sum(layer.gradient.size for layer in layers.values() if layer.gradient is not None)
+    return sum(
+        layer.gradient.size for name, layer in layers.items() if layer.gradient is not None and _keeps(name, layer)
+    )
+
+
+def _keeps(name: str, layer: LayerSnapshot) -> bool:
+    """Return True if the epitome that a layer reads is kept under the name of this layer."""
+    return layer.reads in ("", name)
 
 
 def _with_small_gradients(layers: Mapping[str, LayerSnapshot]) -> Mapping[str, LayerSnapshot]:

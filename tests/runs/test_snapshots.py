@@ -129,3 +129,37 @@ def test_a_damaged_file_is_a_clear_error(tmp_path, how):
         path.write_bytes(b"\x02\x00\x00\x00\x00\x00\x00\x00{}")
     with pytest.raises(RunError, match="damaged"):
         read_snapshot(path)
+
+
+@pytest.mark.parametrize("epitomes", ["exact", "rounded", "none"])
+def test_a_shared_epitome_is_written_once_and_read_for_every_layer(tmp_path, epitomes):
+    cells = np.random.default_rng(0).normal(size=40).astype(np.float32)
+    shapes = {"a": ((8, 6), (4, 3)), "b": ((5, 4, 3, 3), (1, 2, 3, 3))}
+    shared = {
+        name: LayerSnapshot(
+            name,
+            cells,
+            (np.zeros((2, 2, 2)),),
+            weight,
+            (40,),
+            patch,
+            "flat",
+            "circular",
+            "random",
+            gradient=cells,
+            windows=2,
+            alpha=np.ones((2, 2, 2)),
+            reads="a",
+        )
+        for name, (weight, patch) in shapes.items()
+    }
+    path = tmp_path / "s.safetensors"
+    write_snapshot(path, shared, epitomes)
+    after = read_snapshot(path)
+    assert path.stat().st_size < {"exact": 40 * 4, "rounded": 40, "none": 0}[epitomes] + 40 + 1300
+    assert {(layer.reads, layer.windows, layer.geometry.epitome_shape) for layer in after.values()} == {("a", 2, (40,))}
+    for layer in after.values():
+        assert (layer.epitome is None) == (epitomes == "none")
+        if layer.epitome is not None:
+            np.testing.assert_allclose(layer.epitome, cells, atol=0.02 if epitomes == "rounded" else 0)
+        assert (layer.alpha is None) == (epitomes != "exact")

@@ -1,0 +1,127 @@
+"""Fit flat epitomes to the weights of a pretrained model. Each epitome is fitted once, to all layers that read it.
+
+Tests: tests/fitting/test_flat_epitomes.py
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from torch import Tensor, nn
+
+from nes_lab.fitting.input_moments import Moments
+from nes_lab.fitting.row_scales import move_into_norm_
+from nes_lab.nn.flat_fit import fit_flat
+from nes_lab.nn.init import relative_residual
+from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.records.fit_report import LayerFit
+
+__all__ = ["fit_flat_epitome_"]
+
+NOT_SEARCHED = "starts of flat epitomes are not searched"
+
+
+def fit_flat_epitome_(
+    readers: Sequence[str],
+    model: nn.Module,
+    student: nn.Module,
+    *,
+    moments: Mapping[str, Moments],
+    norm_of: Mapping[str, str],
+    search_starts: bool,
+    snap: bool,
+) -> dict[str, LayerFit]:
+    """Fit one flat epitome, and the factors of all layers that read it, to the dense weights of these layers.
+
+    The squared error of the weights is minimized, also if ``moments`` are given. Then the mean of each layer's output is corrected
+    in its bias or in the batch norm that follows.
+
+    Args:
+        readers: Names of the layers that read the epitome.
+        model: The dense model.
+        student: The compressed model with random cells; it is changed.
+        moments: Means and covariances of the inputs of layers, by name; empty if there are no calibration batches.
+        norm_of: Name of each layer -> name of the batch norm that alone reads its output.
+        search_starts: Whether the user asked for a search of starts. The report says that there was none.
+        snap: Round learned starts to integers permanently.
+
+    Returns:
+        The result of each layer, by name. The errors "before" are those of random cells with the best factors.
+    """
+    begun = time.perf_counter()
+    layers = [cast(EpitomeLayer, student.get_submodule(name)) for name in readers]
+    weights = [cast(Tensor, model.get_submodule(name).weight).detach().double() for name in readers]
+    if snap:
+        for layer in layers:
+            layer.snap()
+    maps = [layer.routing_map() for layer in layers]
+    before = fit_flat(maps, weights, layers[0].epitome, rounds=0)
+    _install_(layers, before.epitome, before.alphas)
+    first = [
+        _errors(layer, weight, _second(moments, name, layer, norm_of))
+        for name, layer, weight in _each(readers, layers, weights)
+    ]
+    fitted = fit_flat(maps, weights, layers[0].epitome)
+    _install_(layers, fitted.epitome, fitted.alphas)
+    results: dict[str, LayerFit] = {}
+    for (name, layer, weight), (residual, error) in zip(_each(readers, layers, weights), first, strict=True):
+        norm = norm_of.get(name, "")
+        after = _errors(layer, weight, _second(moments, name, layer, norm_of))
+        _correct_mean_(layer, weight, student.get_submodule(norm) if norm else None, moments.get(name))
+        results[name] = LayerFit(
+            name=name,
+            routing=layer.routing_mode,
+            scope=layer.geometry.scope,
+            method="alternating least squares",
+            starts=NOT_SEARCHED if search_starts else "plan",
+            norm="",
+            weight_energy=float(weight.square().sum()),
+            residual_before=residual,
+            residual_after=after[0],
+            error_before=error,
+            error_after=after[1],
+            iterations=len(fitted.errors) - 1,
+            seconds=(time.perf_counter() - begun) / len(readers),
+        )
+    return results
+
+
+def _each(
+    readers: Sequence[str], layers: Sequence[EpitomeLayer], weights: Sequence[Tensor]
+) -> list[tuple[str, EpitomeLayer, Tensor]]:
+    return list(zip(readers, layers, weights, strict=True))
+
+
+def _install_(layers: Sequence[EpitomeLayer], epitome: Tensor, alphas: Sequence[Tensor]) -> None:
+    layers[0].epitome.copy_(epitome)
+    for layer, alpha in zip(layers, alphas, strict=True):
+        cast(Tensor, layer.alpha).copy_(alpha)
+
+
+def _second(
+    moments: Mapping[str, Moments], name: str, layer: EpitomeLayer, norm_of: Mapping[str, str]
+) -> Tensor | None:
+    """Return the matrix of second moments of a layer's inputs, without the mean if that is corrected; None if not measured."""
+    if name not in moments:
+        return None
+    return moments[name].second(centered=bool(norm_of.get(name)) or layer.bias is not None).to(layer.epitome.device)
+
+
+def _errors(layer: EpitomeLayer, weight: Tensor, moment: Tensor | None) -> tuple[float, float | None]:
+    """Return the relative error of a layer's weight, and that of its output if the moments of its inputs are given."""
+    routing_map = layer.routing_map()
+    error = None if moment is None else relative_residual(routing_map, weight, layer.epitome, moment=moment)
+    return relative_residual(routing_map, weight, layer.epitome), error
+
+
+def _correct_mean_(layer: EpitomeLayer, weight: Tensor, norm: nn.Module | None, moments: Moments | None) -> None:
+    """Let a layer's output have the mean that it had before, by its bias or by the batch norm that follows."""
+    if moments is None:
+        return
+    shift = (layer.materialize().double() - weight).flatten(1) @ moments.mean.to(weight.device)
+    if norm is not None:
+        move_into_norm_(norm, layer.bias, None, shift)
+    elif layer.bias is not None:
+        layer.bias.sub_(shift.to(layer.bias.dtype))
