@@ -11,7 +11,7 @@ SCRIPTS ?= demo_digits speed
 export PYTHON TORCH_BACKEND
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow app lab docs bench screenshots lint format constraints clean
+.PHONY: help setup demo test test-slow app lab docs bench bench-gpu screenshots lint format constraints clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' \
@@ -41,6 +41,9 @@ docs: setup  ## build the site into build/site: guides, notebooks with their out
 bench: setup  ## measure again what docs/speed.md and the README claim (about 20 minutes; SCRIPTS=speed for one of them)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[bench]'
 	@set -e; for script in $(SCRIPTS); do echo "== benchmarks/$$script.py"; $(BIN)/python -m benchmarks.$$script $(ARGS); done
+
+bench-gpu: setup  ## the same on a GPU, in under 9 minutes; without a .venv: python3 -m benchmarks.gpu (needs torch and numpy)
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 screenshots: setup  ## every page of the app, light and dark, wide and narrow, into build/screenshots (needs Chromium; ARGS="start run")
 	$(BIN)/python -m benchmarks.screenshots $(ARGS)

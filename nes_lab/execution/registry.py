@@ -8,6 +8,7 @@ Tests: tests/execution/test_conformance.py
 from __future__ import annotations
 
 from nes_lab.errors import PlanError, closest
+from nes_lab.execution.as_matmul import AsMatmul
 from nes_lab.execution.base import Execution, ExecutionCost, LayerForm
 from nes_lab.execution.factored import Factored
 from nes_lab.execution.materialize import Materialize
@@ -15,10 +16,21 @@ from nes_lab.execution.product_map import ProductMap
 from nes_lab.execution.wrapped import Wrapped
 from nes_lab.records.options import ExecutionOption
 
-__all__ = ["EXECUTIONS", "available_executions", "cheapest_execution", "require_execution"]
+__all__ = ["EXECUTIONS", "available_executions", "cheapest_execution", "plain_execution", "require_execution"]
 
-EXECUTIONS: dict[str, Execution] = {e.name: e for e in (Materialize(), Factored(), Wrapped(), ProductMap())}
+_PLAIN: tuple[Execution, ...] = (Materialize(), Factored(), Wrapped(), ProductMap())
+EXECUTIONS: dict[str, Execution] = {e.name: e for e in (*_PLAIN, *(AsMatmul(e) for e in _PLAIN[:3]))}
 """All executions by name. If several are equally cheap, ``auto`` takes the first of them."""
+
+
+def plain_execution(execution: Execution) -> Execution:
+    """Return the plain execution for a variant with a matrix product; any other execution is returned as it is.
+
+    Examples:
+        >>> plain_execution(EXECUTIONS["wrapped_matmul"]).name, plain_execution(EXECUTIONS["factored"]).name
+        ('wrapped', 'factored')
+    """
+    return execution.inner if isinstance(execution, AsMatmul) else execution
 
 
 def require_execution(name: ExecutionOption, form: LayerForm) -> Execution | None:

@@ -14,7 +14,7 @@ from nes_lab.cost.probe import evaluating, in_mode, run_example
 from nes_lab.epitome.taps import AxisTaps
 from nes_lab.errors import check_choice
 from nes_lab.execution.base import Execution, LayerOp, Prepared, scale_channels
-from nes_lab.execution.registry import EXECUTIONS
+from nes_lab.execution.registry import EXECUTIONS, plain_execution
 from nes_lab.export.example import ExampleInput
 from nes_lab.export.flat_weight import FlatWeight
 from nes_lab.export.gathers import BlendedExpansion, FoldByGathers, JointWeight
@@ -131,7 +131,7 @@ class GraphLayer(nn.Module):
         """Return the output of the epitome layer. The first call chooses the execution (the way to compute the output)."""
         layer, op = self._layer[0], self._layer[0].op
         if self.chosen_execution is None:
-            self.chosen_execution = layer.resolved_execution(tuple(x.shape))
+            self.chosen_execution = plain_execution(layer.resolved_execution(tuple(x.shape)))
         if self.chosen_execution.name == "materialize":
             return op(x, self.weight, self.bias)
         taps = self._taps()

@@ -248,7 +248,8 @@ class EpitomeConv2d(_EpitomeConv):
         execution: How the layer is computed. ``"materialize"``: with the complete sampled weight; ``"wrapped"``: after adding
             up the input channels that read the same epitome cell; ``"factored"``: with the epitome itself as the weight;
             ``"product_map"``: from the products of the input with every epitome cell; ``"auto"``: in the one of these ways
-            that takes the fewest multiply-adds.
+            that takes the fewest multiply-adds. For 1x1 convolutions the first three also end in ``_matmul``: the same, with a
+            matrix product in place of the convolution.
         seed: Seed of ``"random"`` routing; other routings ignore it.
         reach: Largest distance of a start from its ``"tiled"`` value, in cells; only for ``"learner"`` routing with
             ``squash="tanh"``.

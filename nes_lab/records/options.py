@@ -60,7 +60,9 @@ EpitomeInit = Literal["fit", "reset", "none"]
 """Initial cells of an epitome: fitted to a dense weight, each one of the weights that read it, or fresh random numbers."""
 Squash = Literal["tanh", "sigmoid"]
 LearnerKind = Literal["mlp", "conv"]
-ExecutionName = Literal["materialize", "factored", "wrapped", "product_map"]
+ExecutionName = Literal[
+    "materialize", "factored", "wrapped", "product_map", "materialize_matmul", "factored_matmul", "wrapped_matmul"
+]
 ExecutionOption = Literal[ExecutionName, "auto"]
 """An execution (way to compute a layer), or ``auto`` for the one with the fewest multiply-adds."""
 PresetName = Literal["released_x2", "input_axis", "output_axis", "both_axes"]

@@ -14,13 +14,16 @@ from nes_lab.nn.layer import EpitomeLayer
 
 
 def _layer(name: str, routing: str) -> tuple[EpitomeLayer, torch.Tensor]:
-    """A layer that the execution can compute: with a longer epitome kernel for ``product_map``."""
+    """A layer that the execution can compute: with a longer epitome kernel for ``product_map``, or a 1x1 convolution."""
     torch.manual_seed(0)
     if name == "product_map":
         layer: EpitomeLayer = EpitomeConv1d(
             6, 12, 5, epitome_shape=(6, 4, 9), patch_channels=(3, 2), padding=2, routing=routing
         )
         x = torch.randn(2, 6, 20)
+    elif name.endswith("_matmul"):
+        layer = EpitomeConv2d(16, 24, 1, epitome_shape=(12, 10, 1, 1), patch_channels=(4, 4), routing=routing)
+        x = torch.randn(2, 16, 6, 6)
     else:
         layer = EpitomeConv2d(
             16, 24, 3, epitome_shape=(12, 10, 3, 3), patch_channels=(4, 4), padding=1, routing=routing

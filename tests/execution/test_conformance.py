@@ -143,17 +143,39 @@ def _costs_what_it_says(case: Case) -> None:
 
 
 def _plain(routing: str = "free", execution: str = "auto", **options) -> EpitomeConv2d:
-    """A usual layer; for ``product_map`` one whose epitome is longer than the window along both kernel axes."""
+    """A usual layer; for ``product_map`` one whose epitome is longer than the window along both kernel axes; or a 1x1 one."""
     torch.manual_seed(0)
     window = (4, 5) if execution == "product_map" else (3, 3)
     settings = {"epitome_shape": (12, 10, *window), "patch_channels": (4, 4), "padding": 1} | options
-    layer = EpitomeConv2d(16, 24, 3, routing=routing, execution=execution, **settings)
+    if execution.endswith("_matmul"):
+        settings |= {"epitome_shape": (12, 10, 1, 1), "padding": 0}
+    kernel = 1 if execution.endswith("_matmul") else 3
+    layer = EpitomeConv2d(16, 24, kernel, routing=routing, execution=execution, **settings)
     if routing == "free":
         with torch.no_grad():
             for axis, table in layer.routing.tables():
                 high = torch.from_numpy(layer.geometry.limits(axis)).to(table)
                 table.copy_((layer.routing.anchor(axis) + 0.37).minimum(high.clamp_max(5)) - layer.routing.anchor(axis))
     return layer
+
+
+@pytest.mark.parametrize("name", [name for name in EXECUTIONS if name.endswith("_matmul")])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("shape", [(1, 16, 5, 6), (3, 16, 5, 6), (16, 5, 6)])
+def test_matrix_products_give_values_gradients_and_counts_of_convolutions(name, stride, shape):
+    for routing in ("tiled", "free"):
+        layer = _plain(routing, name, stride=stride, bias=stride == 1).double()
+        for format in (torch.contiguous_format, torch.channels_last)[: len(shape) - 2]:
+            x = torch.randn(shape, dtype=torch.float64).contiguous(memory_format=format).requires_grad_()
+            y, expected = layer(x), _dense(layer, x)
+            _close(y, expected, 1e-12)
+            assert y.shape == expected.shape
+            for what, gradient in _grads(y, x, layer, 0).items():
+                _close(gradient, _grads(expected, x, layer, 0)[what], 1e-11)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            layer.eval()(x)
+        if routing == "tiled":
+            assert counter.get_total_flops() == 2 * layer.cost(shape if len(shape) == 4 else (1, *shape)).conv_madds
 
 
 @pytest.mark.parametrize("name", EXECUTIONS)
