@@ -22,6 +22,7 @@
 ``reading_record``: stores in a state dict how a layer reads its epitome, and refuses tensors of a layer that reads differently.
 ``free_starts``: holds starts as parameters that training learns: as distances from fixed positions.
 ``index_learner``: predicts the starts from the layer's input with a small network.
+``predict_step``: predicts the starts of one training step with few calls, on a CPU.
 ``store_starts``: stores the starts that an index learner predicts, also inside transforms of ``torch.func``.
 ``all_reduce``: sums a tensor over all ranks of distributed training, with gradients.
 ``graph_call``: makes the layers work in the tracers of torch.fx and torch.jit.

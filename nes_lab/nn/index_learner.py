@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any, get_args
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from nes_lab.errors import OptionError, check_choice
 from nes_lab.execution.layer_taps import LearnedAxis, LearnedStarts
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.nn.all_reduce import all_reduce_sum
+from nes_lab.nn.predict_step import Move, pooled_means, predicted_starts, simple_learner
 from nes_lab.nn.starts import LayerFacts, Starts, learned_starts, start_name
 from nes_lab.nn.store_starts import store_starts
 from nes_lab.records.options import LearnerKind, Squash
@@ -287,13 +289,48 @@ class LearnerStarts(Starts):
 
     def learned_starts(self, x: Tensor) -> LearnedStarts:
         """Return the starts of one training step, as :meth:`forward` predicts them from the layer's input ``x``."""
-        starts = self(x)
-        tensors = tuple(starts[axis] for axis in self.sampled)
-        axes = [
-            LearnedAxis(a, t.detach().numpy(), source=i)
-            for i, (a, t) in enumerate(zip(self.sampled, tensors, strict=True))
-        ]
-        return LearnedStarts(tensors, tuple(axes))
+        simple = None
+        if self.training and self.learner is not None and x.shape[0] and not _distributed():
+            dtype = self.table(self.sampled[0]).dtype
+            simple = simple_learner(self.learner, x.dtype) if dtype == x.dtype else None
+        if simple is None:
+            tensors = tuple(t for t in self(x) if t is not None)
+            arrays = [t.detach().numpy() for t in tensors]
+            axes = [
+                LearnedAxis(axis, array, source=i)
+                for i, (axis, array) in enumerate(zip(self.sampled, arrays, strict=True))
+            ]
+            return LearnedStarts(tensors, tuple(axes))
+        recomputing = _inside_backward()
+        if not recomputing:
+            for axis, table in self.tables():
+                getattr(self, self._name("previous", axis)).copy_(table)
+        move = self._move(simple)
+        starts = predicted_starts(pooled_means(x), simple, move)
+        array, axes, begin = move.starts, [], 0
+        for axis, table in self.tables():
+            part = slice(begin, begin + table.numel())
+            axes.append(LearnedAxis(axis, array[part], source=0, part=part))
+            if not recomputing:
+                table.copy_(torch.from_numpy(array[part]).view(table.shape))
+            begin = part.stop
+        return LearnedStarts((starts,), tuple(axes))
+
+    def _move(self, learner: tuple[Tensor, ...]) -> Move:
+        """Return how predictions become starts, with all axes in one array."""
+        previous, anchor, limits = [], [], []
+        for axis in self.sampled:
+            previous.append(self._array(self._name("previous", axis)).reshape(-1))
+            anchor.append(self._array(self._name("anchor", axis)).reshape(-1))
+            limits.append(self._limits(axis, anchor[-1].dtype).reshape(-1))
+        joined, clamped = np.concatenate(limits), self.geometry.boundary == "clamp"
+        reach, cells = self.reach if self.squash == "tanh" else None, joined
+        if reach is None and not clamped:
+            parts = zip(self.sampled, anchor, strict=True)
+            cells = np.concatenate([np.full_like(part, self.geometry.axes[axis].cells) for axis, part in parts])
+        before, tiled = np.concatenate(previous), np.concatenate(anchor)
+        last = self._array("weight of learner", learner[2]), self._array("bias of learner", learner[3])
+        return Move(before, tiled, joined, clamped, reach, cells, self.momentum, last, np.empty_like(before))
 
     def from_tensors(self, tensors: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
         """Return the given starts as one entry per weight axis; None for an axis without starts.
@@ -302,8 +339,10 @@ class LearnerStarts(Starts):
             tensors: The starts of each axis that has some.
         """
         starts: list[Tensor | None] = [None] * len(self.geometry.axes)
-        for axis, table in zip(self.sampled, tensors, strict=True):
-            starts[axis] = table
+        if len(tensors) == 1 < len(self.sampled):  # all axes in one tensor
+            tensors = tensors[0].split([table.numel() for _, table in self.tables()])
+        for (axis, table), given in zip(self.tables(), tensors, strict=True):
+            starts[axis] = given.view(table.shape)
         return tuple(starts)
 
     def _predict(self, x: Tensor) -> tuple[Tensor, int | None]:
@@ -315,7 +354,7 @@ class LearnerStarts(Starts):
         assert self.learner is not None  # forward has checked
         dtype = self.table(self.sampled[0]).dtype
         batched = x if x.ndim > self.spatial + 1 or (self.spatial == 0 and x.ndim == 2) else x.unsqueeze(0)
-        distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        distributed = _distributed()
         samples = batched.shape[0] if batched.numel() else 0
         if samples == 0 and not distributed:
             return batched.new_zeros(0), None
@@ -335,6 +374,10 @@ class LearnerStarts(Starts):
         if self.squash == "sigmoid":
             return self._range(axis, raw) * torch.sigmoid(raw)
         return self.inside(getattr(self, self._name("anchor", axis)) + self.reach * torch.tanh(raw), axis)
+
+
+def _distributed() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def _inside_backward() -> bool:

@@ -260,12 +260,17 @@ class Starts(nn.Module):
         """
         return self.current()
 
-    def _array(self, name: str) -> np.ndarray:
-        """Return one of this module's tensors as a numpy array that shares its memory. Do not write into it."""
+    def _array(self, name: str, tensor: Tensor | None = None) -> np.ndarray:
+        """Return a tensor as a numpy array that shares its memory. Do not write into it.
+
+        Args:
+            name: Name of the tensor.
+            tensor: The tensor; None: it is this module's attribute of this name.
+        """
         views = vars(self).get("_views")
         if views is None:
             views = self._views = ArrayViews()
-        return views.of(name, getattr(self, name))
+        return views.of(name, getattr(self, name) if tensor is None else tensor)
 
     def _limits(self, axis: int, dtype: np.dtype) -> np.ndarray:
         """Return the largest start of each patch along one weight axis, as a numpy array. Do not write into it."""
