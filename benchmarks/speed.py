@@ -76,9 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def jobs(settings: Settings) -> Iterator[Job]:
-    from benchmarks.speed_parts import audio, expansion, gpu, layers, networks, training
+    from benchmarks.speed_parts import audio, expansion, gpu, layers, networks, starts, training
 
-    for part in (networks, training, layers, audio, expansion, gpu):
+    for part in (networks, training, starts, layers, audio, expansion, gpu):
         yield from part.jobs(settings)
 
 

@@ -82,6 +82,48 @@ TARGETS = (
         "memory",
     ),
     Target(
+        "starts_calls",
+        "calls of ATen in forward and backward pass, mobilenetv2_100 at 75 % multiply-adds, tiled / free / learner, as ratios to dense",
+        "<= 3,600 / 5,000 / 7,000 calls",
+        "starts/calls",
+    ),
+    Target(
+        "starts_step",
+        "training step at 64 px, batch 8, one thread, tiled / free / learner: mobilenetv2_100 at 75 %, resnet18 at 55 %",
+        "<= 0.90 / 1.00 / 1.10 and 0.66 / 0.72 / 0.78 x dense",
+        "starts/step",
+    ),
+    Target(
+        "starts_memory",
+        "peak memory of these steps, tiled / free / learner",
+        "<= 1.00 / 1.05 / 1.10 x dense",
+        "starts/memory",
+    ),
+    Target(
+        "starts_learner_share",
+        "the index learner's share of a step, resnet50 at 50 %, batch 4",
+        "<= 0.05",
+        "starts/learner",
+    ),
+    Target(
+        "starts_layer",
+        "one tiny layer after `for_inference`, tiled / free",
+        "<= dense + 12 / 15 us",
+        "starts/one",
+    ),
+    Target(
+        "starts_layer_step",
+        "the same layer, forward and backward, tiled / free",
+        "<= 1.34 / 2.02 x dense",
+        "starts/one",
+    ),
+    Target(
+        "starts_compile",
+        "time to compile a training step with learned starts, free / learner",
+        "<= 1.40 x dense",
+        "starts/compile",
+    ),
+    Target(
         "gpu_layer",
         "GPU: `factored` at 50 % on resnet50 shapes, batch 256, bfloat16, compiled",
         ">= 0.90 of the speed of a dense convolution with the epitome's shape plus two copies",
