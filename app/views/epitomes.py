@@ -7,6 +7,7 @@ import streamlit as st
 from app.cached import all_runs, choose_run, fitting_runs, layers_at, run_of, run_title
 from app.components.explorer import explorer
 from app.components.plot import plot
+from app.components.shared_epitome import choose_step, show_shared
 from app.inputs import in_address
 from nes_lab.errors import OptionError
 from nes_lab.figures.coverage import coverage
@@ -181,8 +182,15 @@ else:
             "Compare runs", help="Draw the same layer of other runs beside it.", **in_address("compare")
         )
     layer_history = history_of(run.id, layer_name)
-    beside = others_of(run, layer_name, next(iter(layer_history.values()))) if comparing else []
-    chosen_step = explore(run, layer_name, layer_history, beside)
+    if next(iter(layer_history.values())).scope == "flat":
+        if comparing:
+            st.caption("Flat epitomes of several runs are not compared on this page.")
+        chosen_step = choose_step(list(layer_history))
+        latest = list(layer_history)[-1]
+        show_shared(layers_at(str(run_of(run.id).folder.parent), run.id, chosen_step, latest), layer_name)
+    else:
+        beside = others_of(run, layer_name, next(iter(layer_history.values()))) if comparing else []
+        chosen_step = explore(run, layer_name, layer_history, beside)
     with st.expander("More pictures of this layer", expanded="picture" in st.query_params):
         picture = st.segmented_control("Picture", VIEWS, default=VIEWS[0], required=True, **in_address("picture"))
         draw(layer_history, chosen_step, picture)

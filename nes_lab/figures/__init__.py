@@ -47,6 +47,7 @@ Figures of plans, fits and runs:
 ``deletion_curves``: draw how fast answers fall when the parts that matter most are deleted first.
 ``trade_off_marks``: draw limits, bands, the dense reference and names of methods for ``trade_off``.
 ``trade_off``: draw any cost against any result of many runs, with a front for each method.
+``flat_epitome``: draw a flat epitome, and which layers read its cells.
 ``setting_seeds``: draw the result of every seed of some settings.
 ``published``: draw published results in a panel of their own.
 ``reported``: list published ImageNet results, which ``published`` and ``accuracy_vs_madds`` can draw.
@@ -84,6 +85,7 @@ with needed_for("drawing figures"):
     from nes_lab.figures.deletion_curves import deletion_curves
     from nes_lab.figures.epitome_atlas import epitome_atlas
     from nes_lab.figures.fit_residuals import fit_residuals
+    from nes_lab.figures.flat_epitome import shared_epitome
     from nes_lab.figures.layer_bars import layer_bars
     from nes_lab.figures.live_run import live_run
     from nes_lab.figures.patch_by_hand import PatchReading, patch_and_gradient, patch_by_hand
@@ -133,6 +135,7 @@ __all__ = [
     "routing_map",
     "sensitivity",
     "setting_seeds",
+    "shared_epitome",
     "start_descent",
     "start_moves",
     "start_trajectories",

@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from nes_lab.figures.flat_epitome import flat_cells
 from nes_lab.figures.grids import shrink
 from nes_lab.figures.inputs import Layer, snapshot_of
 from nes_lab.figures.theme import COUNTS, OKABE_ITO, heat_colorbar, new_figure, plain, title_at_top
@@ -61,6 +62,8 @@ def coverage(layer: Layer) -> go.Figure:
         'Coverage of EpitomeLinear'
     """
     snapshot = snapshot_of(layer)
+    if snapshot.scope == "flat":
+        return flat_cells(snapshot, snapshot.coverage(), "reads")
     reads = np.asarray(snapshot.coverage())
     share = float((reads > 0).mean())
     note = (

@@ -11,6 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from nes_lab.errors import OptionError, check_choice
+from nes_lab.figures.flat_epitome import flat_cells
 from nes_lab.figures.grids import LIMIT, Pages, kernel_slices, shrink, symmetric_limit
 from nes_lab.figures.inputs import Layer, snapshot_of
 from nes_lab.figures.theme import DIVERGING, heat_colorbar, new_figure, plain, title_at_top
@@ -24,7 +25,8 @@ __all__ = ["atlas_pages", "epitome_atlas"]
 
 def atlas_pages(layer: Layer) -> int:
     """Return how many pages :func:`epitome_atlas` needs for a layer's epitome. A page shows up to 64 kernel positions."""
-    return kernel_slices(np.empty(snapshot_of(layer).epitome_shape, dtype=np.int8)).count
+    snapshot = snapshot_of(layer)
+    return 1 if snapshot.scope == "flat" else kernel_slices(np.empty(snapshot.epitome_shape, dtype=np.int8)).count
 
 
 def epitome_atlas(
@@ -45,7 +47,8 @@ def epitome_atlas(
 
     Returns:
         A figure. The hover text shows a cell, its value and how often it is read for the layer's weight. Up to 256 cells are
-        drawn in each direction. If there are more, each point is the mean of a block of cells, and the subtitle says so.
+        drawn in each direction. If there are more, each point is the mean of a block of cells, and the subtitle says so. A flat
+        epitome is drawn row by row.
 
     Raises:
         OptionError: If the mode is unknown, ``layer`` has no epitome, or ``mode="change"`` has no initial epitome of
@@ -60,6 +63,8 @@ def epitome_atlas(
     check_choice("mode", mode, ("value", "change"))
     snapshot = snapshot_of(layer)
     values = _values(snapshot, None if initial is None else snapshot_of(initial), mode)
+    if snapshot.scope == "flat":
+        return flat_cells(snapshot, values, mode)
     pages = kernel_slices(values, page)
     reads = np.asarray(snapshot.coverage(), dtype=np.float32)
     budget = LIMIT // max(pages.slices.shape[:2])

@@ -63,7 +63,7 @@ def explorer_data(
         are 8-bit integers; ``factors`` and ``gradientFactors`` have the number to multiply them with, by step.
 
     Raises:
-        OptionError: If no snapshot has an epitome.
+        OptionError: If no snapshot has an epitome, or the epitome is flat.
 
     Examples:
         >>> import nes_lab
@@ -73,6 +73,8 @@ def explorer_data(
         ([16, 16], [0], [0.0, 0.0])
     """
     steps = sorted(history)
+    if history and history[steps[-1]].scope == "flat":
+        raise OptionError("the explorer does not draw flat epitomes; nes_lab.figures.shared_epitome does")
     kept = {step: epitome for step in steps if (epitome := history[step].epitome) is not None}
     if not kept:
         raise OptionError("history has no snapshot with an epitome; give at least one")

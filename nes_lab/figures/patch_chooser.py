@@ -12,6 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from nes_lab.errors import OptionError
 from nes_lab.figures.inputs import Layer, snapshot_of
 from nes_lab.figures.patches_on_epitome import add_epitome
 from nes_lab.figures.theme import OKABE_ITO, REPORTED, new_figure, plain, title_at_top
@@ -39,7 +40,7 @@ def patch_chooser(layer: Layer) -> go.Figure:
         positions, and the outlines of all patches. The chosen patch is filled in both. The slider works without a kernel.
 
     Raises:
-        OptionError: If ``layer`` has no starts to draw.
+        OptionError: If ``layer`` has no starts to draw, or has a flat epitome.
 
     Examples:
         >>> import nes_lab
@@ -49,6 +50,8 @@ def patch_chooser(layer: Layer) -> go.Figure:
         (16, '(1, 1), read at (8, 4)')
     """
     snapshot = snapshot_of(layer)
+    if snapshot.scope == "flat":
+        raise OptionError("layer has a flat epitome; patches_on_epitome and shared_epitome draw it")
     rows, columns = snapshot.geometry.patch_grid
     pairs = list(product(range(rows), range(columns)))
     kept = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), MOST_PATCHES)).round().astype(int))

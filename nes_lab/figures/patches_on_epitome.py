@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
+from nes_lab.figures.flat_epitome import flat_windows
 from nes_lab.figures.grids import LIMIT, shrink, symmetric_limit
 from nes_lab.figures.inputs import Layer, snapshot_of
 from nes_lab.figures.theme import DIVERGING, heat_colorbar, new_figure, plain, series_style, title_at_top
@@ -47,6 +48,8 @@ def patches_on_epitome(layer: Layer) -> go.Figure:
         '4 × 4 patches at 4 different positions<br>color: output patch'
     """
     snapshot = snapshot_of(layer)
+    if snapshot.scope == "flat":
+        return flat_windows(snapshot)
     rows, columns = snapshot.geometry.patch_grid
     chosen = np.unique(np.linspace(0, rows - 1, min(rows, MOST_TRACES)).round().astype(int))
     spots = np.stack([start_grid(snapshot, 0), start_grid(snapshot, 1)], axis=-1).reshape(-1, 2)

@@ -79,7 +79,7 @@ def _routing_map(snapshot: LayerSnapshot, initial: LayerSnapshot | None) -> go.F
 
 
 def _titles(snapshot: LayerSnapshot, initial: LayerSnapshot | None, axes: list[int]) -> list[str]:
-    names = axis_names(snapshot.weight_shape)
+    names = ("the epitome",) if snapshot.scope == "flat" else axis_names(snapshot.weight_shape)
     titles = []
     for axis in axes:
         if initial is None:

@@ -127,7 +127,7 @@ def _trajectories(history: Sequence[tuple[int, LayerSnapshot]]) -> go.Figure:
         figure.update_xaxes(visible=False)
         figure.update_yaxes(visible=False)
         return figure
-    names = axis_names(layer.weight_shape)
+    names = ("the epitome",) if layer.scope == "flat" else axis_names(layer.weight_shape)
     paths = {axis: np.stack([np.ravel(item.starts[axis]) for _, item in kept]) for axis in axes}
     figure = go.Figure(
         make_subplots(

@@ -42,6 +42,8 @@ def start_grid(snapshot: LayerSnapshot, axis: int) -> np.ndarray:
         count = columns if axis == 1 else rows
         starts = np.arange(count) * (snapshot.patch_shape[axis] if axis < 2 else 0)
     starts = np.asarray(starts, dtype=np.float32)
+    if starts.ndim == 3:  # a flat epitome: the windows of a patch are side by side
+        return starts.reshape(rows, -1)
     if starts.ndim == 2:
         return starts
     return np.broadcast_to(starts[None, :] if axis == 1 else starts[:, None], (rows, columns))

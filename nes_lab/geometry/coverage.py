@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.geometry.flat_reads import flat_reads
 
 __all__ = ["read_counts"]
 
@@ -27,7 +28,8 @@ def read_counts(geometry: EpitomeGeometry, starts: Sequence[np.ndarray | None]) 
             starts, whose cells are read in order.
 
     Returns:
-        Integers of shape ``(E_out, E_in)``: the epitome's lengths along output and input channels.
+        Integers of shape ``(E_out, E_in)``: the epitome's lengths along output and input channels. For a flat epitome, one per
+        cell, of shape ``(n,)``: there each weight reads one cell per window.
 
     Examples:
         >>> from nes_lab.geometry.start_rules import rule_starts
@@ -35,6 +37,8 @@ def read_counts(geometry: EpitomeGeometry, starts: Sequence[np.ndarray | None]) 
         >>> read_counts(g, rule_starts(g, "tiled")).tolist()
         [[2, 2], [2, 2]]
     """
+    if geometry.scope == "flat":
+        return flat_reads(geometry, starts[0])
     rows, cols = (_reads(geometry, axis, starts[axis]) for axis in (0, 1))
     if geometry.scope == "separable":
         return np.outer(rows.sum(0), cols.sum(0)).astype(np.int64)

@@ -26,6 +26,7 @@
 ``sensitivity_report``: how much the loss or the fitting error grows when a single layer's epitome shrinks.
 ``preprocessing``: how images become the inputs of a network.
 ``glossary``: explain the words of NES Lab in a sentence each.
+``cell_table``: the patches, of all layers, that read one cell of a flat epitome.
 ``columns``: every column that a table can have, with its title, help text and format.
 ``table``: tables as data that can be converted to text, HTML, CSV or a pandas data frame.
 ``html_table``: writes a table as HTML for notebooks.

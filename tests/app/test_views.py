@@ -9,15 +9,17 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 from streamlit.testing.v1 import AppTest
 
 from app.cached import DEMO, details_reader
 from app.components import runs_grid
-from nes_lab.config import load_config
+from nes_lab.config import ExperimentConfig, load_config
 from nes_lab.experiment.kept_answers import keep_answer
 from nes_lab.experiment.open_runs import open_run
+from nes_lab.geometry.layer_snapshot import LayerSnapshot
 from nes_lab.records.backbone_list import BackboneFacts
 from nes_lab.records.dataset_facts import DATASET_FACTS
 from nes_lab.runs.annotate import annotate
@@ -949,3 +951,27 @@ def test_every_view_of_a_run_can_be_shown_in_every_state(store, state, view):
     at = open_page("run", run=run_id, view=view)
     assert "could not be shown" not in words(at) and "Traceback" not in words(at)
     assert any(item.proto.label == "Settings (YAML)" for item in at.get("download_button"))
+
+
+def test_epitomes_shows_a_shared_epitome_and_who_reads_a_cell(store):
+    flat = {
+        "weight_shape": (8, 8),
+        "epitome_shape": (40,),
+        "patch_shape": (4, 4),
+        "scope": "flat",
+        "boundary": "circular",
+    }
+    starts, cells = (np.arange(4.0).reshape(2, 2, 1) * 10,), np.arange(40.0)
+    layers = {name: LayerSnapshot(name, cells, starts, routing="random", reads="a", **flat) for name in ("a", "b")}
+    run_id = store.create(ExperimentConfig().to_dict())
+    with RunWriter(store, run_id) as writer:
+        writer.snapshot(0, layers)
+        writer.snapshot(5, layers)
+        writer.status("finished")
+    at = open_page("epitomes", run=run_id, layer="b", cell="12")
+    assert not at.exception
+    assert figures(at)[0]["layout"]["title"]["text"] == "Epitome of 40 cells, read by 2 layers"
+    assert list(at.dataframe[0].value["name"]) == ["a", "a", "b", "b"]
+    for picture in ("Atlas", "Patches", "Routing map", "Coverage", "Trajectories"):
+        at = open_page("epitomes", run=run_id, layer="b", picture=picture, compare="true")
+        assert not at.exception and len(figures(at)) == 2
