@@ -33,6 +33,7 @@ def show_shared(layers: Mapping[str, LayerSnapshot], name: str) -> None:
         "which are pieces of neighboring cells. Choose a cell to see which patches read it."
     )
     cell = st.number_input("Cell", 0, last_cell(layers[name]), None, placeholder="none", **in_address("cell"))
-    plot(shared_epitome(layers, name, cell), "shared")
-    if cell is not None:
-        show(cell_table(layers, name, cell), "readers")
+    chosen = None if cell is None else int(cell)
+    plot(shared_epitome(layers, name, chosen), "shared")
+    if chosen is not None:
+        show(cell_table(layers, name, chosen), "readers")

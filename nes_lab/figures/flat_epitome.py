@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -105,7 +105,9 @@ def flat_cells(layer: LayerSnapshot, values: np.ndarray, what: str) -> go.Figure
         note += "<br>other layers read this epitome too"
     share = float((reads > 0).mean())
     note += (
-        f"<br>{format_share(share, digits=0)} of the cells are read here, {reads.mean():.3g} times on average" if what == "reads" else ""
+        f"<br>{format_share(share, digits=0)} of the cells are read here, {reads.mean():.3g} times on average"
+        if what == "reads"
+        else ""
     )
     figure = new_figure(
         f"Flat epitome of layer {layer.name}: {cells} cells, {noun}.",
@@ -197,7 +199,7 @@ def _add_cells(
     z, read, first = (np.full(rows * width, np.nan, np.float32) for _ in range(3))
     z[: len(edges)], read[: len(edges)], first[: len(edges)] = points[0], points[1], edges
     bound = symmetric_limit(z) if around_zero else max(float(np.nanmax(z)), 1.0)
-    place = {} if row is None else {"row": row, "col": 1}
+    place: Any = {} if row is None else {"row": row, "col": 1}
     figure.add_heatmap(
         z=z.reshape(rows, width),
         customdata=np.stack([first, read], -1).reshape(rows, width, 2),
@@ -220,7 +222,7 @@ def _add_cells(
 
 def _mark(figure: go.Figure, cell: int, cells: int, has_cells: bool) -> None:
     """Mark a cell in both panels: by a ring, and by a line through all layers."""
-    figure.add_vline(x=cell, line={"color": OKABE_ITO[1], "width": 2}, row=2, col=1)
+    figure.add_vline(x=cell, line={"color": OKABE_ITO[1], "width": 2}, row=2, col=1)  # type: ignore[arg-type]
     if has_cells:
         block, width = _wrapped(cells)
         ring = {"symbol": "circle-open", "size": 14, "color": OKABE_ITO[1], "line": {"width": 3}}
