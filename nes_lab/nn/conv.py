@@ -196,7 +196,7 @@ class EpitomeConv1d(_EpitomeConv):
         padding_mode: Only ``"zeros"`` is allowed.
         epitome_shape: Shape of the epitome, ``(E_out, E_in, E_k)``: its lengths along output channels, input channels and
             kernel.
-        patch_channels, routing, scope, boundary, execution, seed, reach, squash, momentum, learner: Arguments of
+        patch_channels, routing, scope, boundary, execution, seed, windows, reach, squash, momentum, learner: Arguments of
             :class:`nes_lab.EpitomeConv2d`, with the same meaning and defaults.
 
     Shape:
@@ -242,7 +242,8 @@ class EpitomeConv2d(_EpitomeConv):
             epitome; ``"stride"``: evenly spaced; ``"random"``: drawn from ``seed``; ``"free"``: learned parameters;
             ``"learner"``: predicted from the input.
         scope: ``"separable"``: patches with the same index along an axis have the same start along that axis; ``"joint"``: each
-            block of the weight (an output patch crossed with an input patch) has its own starts.
+            block of the weight (an output patch crossed with an input patch) has its own starts; ``"flat"``: a block is a weighted
+            sum of pieces of an epitome of one axis, ``(E,)``, which other layers may share.
         boundary: ``"clamp"``: patches stay inside the epitome; ``"circular"``: a patch that passes the end of an axis continues
             at the beginning of the axis.
         execution: How the layer is computed. ``"materialize"``: with the complete sampled weight; ``"wrapped"``: after adding
@@ -251,6 +252,8 @@ class EpitomeConv2d(_EpitomeConv):
             that takes the fewest multiply-adds. For 1x1 convolutions the first three also end in ``_matmul``: the same, with a
             matrix product in place of the convolution.
         seed: Seed of ``"random"`` routing; other routings ignore it.
+        windows: Number of windows (pieces of neighboring cells) whose weighted sum is a patch; more than 1 only with
+            ``scope="flat"``.
         reach: Largest distance of a start from its ``"tiled"`` value, in cells; only for ``"learner"`` routing with
             ``squash="tanh"``.
         squash: Only for ``"learner"`` routing. ``"tanh"``: starts stay within ``reach`` cells of their ``"tiled"`` values;
@@ -294,7 +297,7 @@ class EpitomeConv3d(_EpitomeConv):
         padding_mode: Only ``"zeros"`` is allowed.
         epitome_shape: Shape of the epitome, ``(E_out, E_in, E_t, E_h, E_w)``: its lengths along output channels, input
             channels and the three kernel axes.
-        patch_channels, routing, scope, boundary, execution, seed, reach, squash, momentum, learner: Arguments of
+        patch_channels, routing, scope, boundary, execution, seed, windows, reach, squash, momentum, learner: Arguments of
             :class:`nes_lab.EpitomeConv2d`, with the same meaning and defaults.
 
     Shape:

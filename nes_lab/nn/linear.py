@@ -31,7 +31,7 @@ class EpitomeLinear(EpitomeLayer):
     Args:
         in_features, out_features, bias, device, dtype: Arguments of :class:`torch.nn.Linear`.
         epitome_shape: Shape of the epitome, ``(E_out, E_in)``: its lengths along output and input features.
-        patch_channels, routing, scope, boundary, execution, seed, reach, squash, momentum, learner: Arguments of
+        patch_channels, routing, scope, boundary, execution, seed, windows, reach, squash, momentum, learner: Arguments of
             :class:`~nes_lab.nn.conv.EpitomeConv2d`.
 
     Shape:

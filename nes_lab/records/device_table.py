@@ -14,6 +14,7 @@ from math import exp, log, log2
 from nes_lab.records.columns import Column
 from nes_lab.records.record import Part, Record
 from nes_lab.records.table import Table
+from nes_lab.text import format_share
 
 __all__ = ["ConvTime", "DeviceTable", "PassTime"]
 
@@ -69,6 +70,7 @@ class DeviceTable(Record):
         seconds: Duration of the measurement in seconds.
 
     Examples:
+        >>> from nes_lab.records.device_table import ConvTime, DeviceTable, PassTime
         >>> convs = tuple(ConvTime(1, c, 64, 49, c / 100) for c in (32, 64))
         >>> table = DeviceTable("a processor", 1, "2.8", "2026-01-31", 8, convs, (PassTime("fold", False, 100, 0.1),))
         >>> round(table.conv_ms(1, 64, 64, 49), 3), round(table.conv_ms(1, 48, 64, 49), 3)
@@ -156,7 +158,8 @@ class DeviceTable(Record):
     def _lines(self) -> tuple[str, ...]:
         return (
             f"{len(self.convs)} convolutions and {len(self.passes)} folds and expansions in {self.seconds:.0f} s",
-            f"times scatter by {self.spread:.0%} (half of the rounds); epitome channels in multiples of {self.round_to}",
+            f"times scatter by {format_share(self.spread, digits=0)} (half of the rounds)",
+            f"epitome channels in multiples of {self.round_to}",
             f"on {self.device}, {self.threads} threads, torch {self.torch}, {self.date}",
         )
 

@@ -175,7 +175,7 @@ def test_compress_asks_the_worker_for_a_plan(home, planner):
     assert planner.compression.items() >= {"madds": "60%", "routing": "learner", "round_to": 8}.items()
     assert [metric.value for metric in at.metric] == ["180 k"]
     assert "60.0 % of dense" in words(at) and "Params **1 k** · 50.0 % of dense" in words(at)
-    assert "What binds:** The MAdds budget" in plain(at.warning[0].value)
+    assert "What binds:** the MAdds budget" in plain(at.warning[0].value)
     reasons = at.dataframe[1].value
     assert list(reasons["why"])[-1] == "kept dense: head" and "factored" in reasons["why"][0]
     assert reasons["madds_factored"][0] == 32768 and "product_map: it has no sampled" in reasons["unavailable"][0]

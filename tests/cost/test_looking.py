@@ -77,6 +77,7 @@ LOOKS: dict[str, list[Look]] = {
 CHANGES = {
     "fine_tune": "it trains the network in place",
     "open_data": "it reads only the name of the network's backbone: tests/experiment/test_open_data.py",
+    "optimize": "it refuses networks whose outputs differ from run to run: tests/models/test_optimize.py",
     "train": "it trains a copy: see below",
     "tune": "it sets the execution of each epitome layer, and nothing else: see below",
 }
@@ -92,7 +93,7 @@ NO_NETWORK = {
         "list_runs",
         "measure_peak_memory",
     ),
-    *("open_run", "run_sweep"),
+    *("calibrate_device", "open_run", "run_sweep"),
     *("best_setting", "compare_settings", "sweep_importances", "write_image_folder"),
 }
 """Functions that take no network."""

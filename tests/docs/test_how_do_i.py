@@ -10,8 +10,8 @@ PAGE = (ROOT / "docs" / "how_do_i.md").read_text(encoding="utf-8")
 RECIPES = dict(re.findall(r"^### \.\.\. (.+?)\n+```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
 
 
-def test_there_are_twenty_recipes_and_each_has_code():
-    assert len(RECIPES) == len(re.findall(r"^### ", PAGE, re.MULTILINE)) == 20
+def test_there_are_at_least_twenty_recipes_and_each_has_code():
+    assert len(RECIPES) == len(re.findall(r"^### ", PAGE, re.MULTILINE)) >= 20
 
 
 @pytest.mark.slow

@@ -101,5 +101,5 @@ def test_tune_report_prints_as_a_table(planned):
     report = planned[3]
     lines = str(report).splitlines()
     assert lines[0].split()[:3] == ["layer", "materialize", "ms"] and len({len(x) for x in lines if "---" in x}) == 1
-    assert "wrapped" in lines[3] and "ratio 0.900" in lines[-2] and str(report.key) in lines[-1]
+    assert "wrapped" in lines[3] and "tuned takes 0.90" in lines[-2] and str(report.key) in lines[-1]
     assert report._repr_html_().count("<tr>") == 3

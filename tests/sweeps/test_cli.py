@@ -52,7 +52,7 @@ def test_a_dry_run_tells_what_cannot_begin_once_a_reason(file, tmp_path, capsys)
     assert [line.endswith("  cannot start") for line in said[1:9]] == [False] * 2 + [True] * 6
     assert said[9] == "6 of 8 trials cannot start:" and len(said) == 12
     assert "and 1 more" in said[11] and "'resnet20'" in said[11] and "Did you mean" in said[11]
-    assert "1%" in said[10] and "least" in said[10]
+    assert "MAdds 1 %" in said[10] and "least" in said[10]
     assert main(["sweep", file(space=space, base=base), "--dry-run", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)["trials"]
     assert [bool(trial["problem"]) for trial in told] == [False] * 2 + [True] * 6
