@@ -15,6 +15,7 @@ from nes_lab.runs.query import run_table
 from nes_lab.text import NO_VALUE, format_share
 
 __all__ = [
+    "choose_row",
     "grid_column",
     "grid_rows",
     "load_tables",
@@ -68,9 +69,7 @@ def run_list(runs: Sequence[RunInfo], key: str) -> str | None:
         for info in runs
     ]
     shown = columns("label", "state", "top1", "madds", "params")
-    event = show(Table(shown, rows), key, on_select="rerun", selection_mode="single-row")
-    chosen = event.selection.rows
-    return runs[chosen[0]].id if chosen else None
+    return choose_row(Table(shown, rows), key, [info.id for info in runs])
 
 
 def results_table(runs: Sequence[RunInfo], key: str) -> None:
@@ -105,6 +104,26 @@ def show(table: Table, key: str, **options: Any) -> Any:
     config |= {column.key: grid_column(column) for column in others}
     options |= {"column_config": config, "placeholder": NO_VALUE, "hide_index": True, "width": "stretch"}
     return st.dataframe(grid_rows(table), key=key, **options)
+
+
+def choose_row(table: Table, key: str, names: Sequence[str]) -> str | None:
+    """Show a table. Return the name of the row that the user has just selected, or None.
+
+    It is the row that the user saw: when the page is drawn again, a new run may have moved the rows.
+
+    Args:
+        table: The table.
+        key: Key of the table on the page.
+        names: A name for each row, such as the id of its run.
+    """
+    place = f"{key}-chosen"
+
+    def keep() -> None:
+        rows = st.session_state[key].selection.rows
+        st.session_state[place] = names[rows[0]] if rows else None
+
+    show(table, key, on_select=keep, selection_mode="single-row")
+    return st.session_state.pop(place, None)
 
 
 def grid_rows(table: Table) -> list[dict[str, Any]]:

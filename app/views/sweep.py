@@ -8,7 +8,7 @@ from app.cached import demo_runs
 from app.components.errors import guarded, plain_text, show_error
 from app.components.plot import plot
 from app.components.sweep_form import sweep_form
-from app.components.tables import show
+from app.components.tables import choose_row, show
 from app.remembered import set_current_run
 from app.workers import ask_worker
 from nes_lab.errors import NesLabError
@@ -33,9 +33,9 @@ SECONDS = 3
 def show_list(views: list[SweepView]) -> str:
     """Show all sweeps, and return the name of the chosen one: from the table, the address, or the first."""
     names = [view.name for view in views]
-    event = show(sweeps_table(views), key="sweeps", on_select="rerun", selection_mode="single-row")
-    if event.selection.rows:
-        st.query_params["sweep"] = names[event.selection.rows[0]]
+    selected = choose_row(sweeps_table(views), "sweeps", names)
+    if selected is not None:
+        st.query_params["sweep"] = selected
     chosen = st.query_params.get("sweep")
     return chosen if chosen in names else names[0]
 
@@ -74,9 +74,9 @@ def show_sweep(view: SweepView) -> None:
         show_importances(view)
     if view.runs:
         table = trials_table(view)
-        event = show(table, key=f"trials-{view.name}", on_select="rerun", selection_mode="single-row")
-        if event.selection.rows:
-            open_run(table.rows[event.selection.rows[0]]["run"])
+        run_id = choose_row(table, f"trials-{view.name}", [row["run"] for row in table.rows])
+        if run_id is not None:
+            open_run(run_id)
         st.caption("Tick a row to open its run.")
     log = sweep_log(RunStore(default_root()), view.name)
     if view.state == "stopped" and not view.finished and log:

@@ -8,7 +8,7 @@ import streamlit as st
 from app.cached import fitting_runs
 from app.components.errors import plain_text, show_error
 from app.components.plot import plot
-from app.components.tables import results_table, show
+from app.components.tables import choose_row, results_table, show
 from app.inputs import in_address
 from app.remembered import set_current_run
 from nes_lab.errors import BudgetError
@@ -133,9 +133,9 @@ def show_settings(shown: list[SettingResult], total: int, answer: Verdict, resul
                 keep_choice([])
                 st.rerun()
     table = setting_table(shown, answer, result)
-    event = show(table, key="settings", on_select="rerun", selection_mode="single-row")
-    if event.selection.rows:
-        open_run(table.rows[event.selection.rows[0]]["run"])
+    run_id = choose_row(table, "settings", [row["run"] for row in table.rows])
+    if run_id is not None:
+        open_run(run_id)
     st.caption(f"Tick a row to open its newest run. Not told apart: {RULE}")
 
 

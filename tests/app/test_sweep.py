@@ -8,6 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from app.components import tables
+from nes_lab.records.table import Table
 from nes_lab.runs import spawn
 from nes_lab.runs.files import write_json
 from nes_lab.sweeps.overview import sweep_folder
@@ -105,9 +107,21 @@ def test_a_finished_sweep_shows_its_front_its_trials_and_what_mattered(store, mo
 def test_a_ticked_trial_opens_its_run(store, monkeypatch):
     run = write_run(store, group="front")
     write_sweep(store)
-    ticked = SimpleNamespace(selection=SimpleNamespace(rows=[0]))
-    monkeypatch.setattr("app.components.tables.show", lambda table, key, **_: ticked)
+    monkeypatch.setattr(
+        "app.components.tables.choose_row", lambda table, key, names: names[0] if key[0] == "t" else None
+    )
     assert open_page("sweep", sweep="front").query_params["run"] in (run, [run])
+
+
+def test_a_selected_row_is_the_one_that_was_seen(monkeypatch):
+    shown, state = [], {}
+    monkeypatch.setattr(tables, "show", lambda table, key, **options: shown.append(options["on_select"]))
+    monkeypatch.setattr(tables.st, "session_state", state)
+    assert tables.choose_row(Table((), []), "runs", ["old", "older"]) is None
+    state["runs"] = SimpleNamespace(selection=SimpleNamespace(rows=[0]))
+    shown[-1]()  # the user selects the first row; meanwhile a new run begins
+    assert tables.choose_row(Table((), []), "runs", ["new", "old", "older"]) == "old"
+    assert tables.choose_row(Table((), []), "runs", ["new", "old", "older"]) is None  # said once
 
 
 def test_without_a_sweep_the_page_shows_the_demo_as_an_example(store):

@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -516,9 +515,7 @@ def test_trade_off_table_follows_the_points_chosen_in_the_figure(store):
 
 def test_trade_off_opens_the_newest_run_of_a_ticked_row(store, monkeypatch):
     run = write_run(store)
-    monkeypatch.setattr(
-        "app.components.tables.show", lambda table, key, **_: SimpleNamespace(selection=SimpleNamespace(rows=[0]))
-    )
+    monkeypatch.setattr("app.components.tables.choose_row", lambda table, key, names: names[0])
     assert open_page("trade_off").query_params["run"] in (run, [run])
 
 
