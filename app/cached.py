@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from app.components.errors import show_error
-from app.remembered import current_run, demo_wanted, set_current_run
+from app.remembered import current_run, demo_wanted, set_current_run, want_demo
 from nes_lab.errors import RunError
 from nes_lab.experiment.open_runs import open_run
 from nes_lab.experiment.run import Run
@@ -174,6 +174,9 @@ def choose_run(runs: list[RunInfo], **options: Any) -> RunInfo:
     run_id = st.query_params.get("run")
     ids = [info.id for info in runs]
     if run_id is not None and run_id not in ids:
+        if is_bundled(run_id) and not shows_demo():  # a link to the demo, or a reload after the first own run
+            want_demo(True)
+            st.rerun()
         explain_wrong_run(run_id)
     current = current_run()
     shown = run_id or (current if current in ids else None) or ids[0]

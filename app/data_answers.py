@@ -30,13 +30,15 @@ def about_data(question: str, source: Mapping[str, Any], *, text: str, seconds: 
         WorkerError: If the worker fails or needs too long.
     """
     key = _key(question, source)
-    if key not in _ANSWERS:
-        answer = ask_worker("jobs", question, source, text=text, seconds=seconds)
-        with _LOCK:
-            _ANSWERS[key] = answer
-            while len(_ANSWERS) > MOST_KEPT:
-                del _ANSWERS[next(iter(_ANSWERS))]
-    return _ANSWERS[key]
+    with _LOCK:
+        if key in _ANSWERS:
+            return _ANSWERS[key]
+    answer = ask_worker("jobs", question, source, text=text, seconds=seconds)
+    with _LOCK:
+        _ANSWERS[key] = answer
+        while len(_ANSWERS) > MOST_KEPT:
+            del _ANSWERS[next(iter(_ANSWERS))]
+    return answer
 
 
 def known_about_data(question: str, source: Mapping[str, Any]) -> bool:

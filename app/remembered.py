@@ -3,7 +3,7 @@
 Forms are remembered by Streamlit: see ``app/inputs.py``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +13,7 @@ from streamlit.errors import StreamlitAPIException
 __all__ = [
     "current_run",
     "demo_wanted",
+    "forget_runs",
     "form_experiment",
     "keep_address",
     "restore_address",
@@ -33,6 +34,19 @@ def current_run() -> str | None:
 def set_current_run(run_id: str) -> None:
     """Make a run the current one of all pages."""
     st.session_state[_RUN] = run_id
+
+
+def forget_runs(which: Callable[[str], bool]) -> None:
+    """Forget runs: as the current run, and in the addresses of all pages.
+
+    Args:
+        which: Function that returns True for the id of a run to forget.
+    """
+    if which(st.session_state.get(_RUN) or ""):
+        st.session_state.pop(_RUN)
+    for address in (st.query_params, *st.session_state.get(_ADDRESSES, {}).values()):
+        if which(address.get("run", "")):
+            del address["run"]
 
 
 def restore_address(page: str) -> None:

@@ -132,7 +132,9 @@ def _worker(kind: Kind, own_code: bool) -> Iterator[Worker]:
 
 def _shared(kind: Kind) -> Worker:
     with _LOCK:
-        return _WORKERS.setdefault(kind, Worker(kind, python_path=_python_path()))
+        if kind not in _WORKERS:
+            _WORKERS[kind] = Worker(kind, python_path=_python_path())
+        return _WORKERS[kind]
 
 
 def _python_path() -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from app.components.errors import plain_text
 from app.components.jobs import ask_about
 from app.components.tables import show
 from app.inputs import in_address
-from nes_lab.experiment.kept_answers import kept_answer
+from nes_lab.experiment.kept_answers import answers_folder, kept_answer
 from nes_lab.records.network_forms import forms_finding, forms_table, forms_text
 from nes_lab.runs.info import RunInfo
 
@@ -93,18 +93,23 @@ def ask_file(info: RunInfo, weights: str) -> None:
         )
     with columns[2]:
         pressed = st.button("Export", type="primary", icon=":material/output:")
-    place = f"export-{info.id}"
     if pressed:
         about: dict[str, Any] = {"which": weights, "format": FILES[kind], "form": FORMS[form]}
-        st.session_state[place] = ask_about(info, "export", "Exporting and checking", **about)
-    done = st.session_state.get(place, kept_answer(run_of(info.id), "export"))
+        ask_about(info, "export", "Exporting and checking", **about)
+    run = run_of(info.id)
+    done = kept_answer(run, "export")
     if done:
-        show_export(done)
+        show_export(done, answers_folder(run))
 
 
-def show_export(done: dict[str, Any]) -> None:
-    """Draw how an exported file was checked, and a button that downloads it."""
-    path = Path(done["path"])
+def show_export(done: dict[str, Any], folder: Path) -> None:
+    """Draw how an exported file was checked, and a button that downloads it.
+
+    Args:
+        done: What the worker said about the file.
+        folder: Where the file is. The run may have been moved since, or come from another computer.
+    """
+    path = folder / Path(done["path"]).name
     if not path.is_file():
         st.info("The exported file was deleted. Export it again.", icon=":material/info:")
         return

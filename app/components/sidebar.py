@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from app.cached import run_of, shows_demo
+from app.cached import is_bundled, run_of, shows_demo
 from app.components.errors import guarded, plain_text
-from app.remembered import current_run, demo_wanted, want_demo
+from app.remembered import current_run, demo_wanted, forget_runs, want_demo
 from nes_lab.errors import RunError
 from nes_lab.figures.progress import brief_progress
 from nes_lab.records.glossary import GLOSSARY
@@ -67,9 +67,15 @@ def sidebar_demo() -> None:
         return
     if demo_wanted():
         st.caption("The bundled demo is shown beside your runs. It can only be read.")
-        st.button("Hide the bundled demo", icon=":material/visibility_off:", on_click=want_demo, args=(False,))
+        st.button("Hide the bundled demo", icon=":material/visibility_off:", on_click=hide_demo)
     else:
         st.caption("There are no runs of your own yet: the pages show the bundled demo, which can only be read.")
+
+
+def hide_demo() -> None:
+    """Hide the bundled demo, also where the address of a page names one of its runs."""
+    want_demo(False)
+    forget_runs(is_bundled)
 
 
 def sidebar_words() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from app.cached import all_runs, choose_run, fitting_runs, layers_at, run_of, run_title
+from app.components.errors import plain_text
 from app.components.explorer import explorer
 from app.components.plot import plot
 from app.components.shared_epitome import choose_step, show_shared
@@ -51,7 +52,7 @@ def chosen_layer(run_id: str) -> str:
     named = st.query_params.get("layer", names[0])
     chosen = st.selectbox("Layer", names, index=names.index(largest_layers(layers)[0]), **in_address("layer"))
     if named not in names:
-        st.info(f"This run has no layer {named!r}. Another one is shown.", icon=":material/info:")
+        st.info(plain_text(f"This run has no layer {named!r}. Another one is shown."), icon=":material/info:")
     return chosen
 
 
@@ -116,7 +117,7 @@ def explore(info: RunInfo, name: str, history: Mapping[int, LayerSnapshot], othe
     main, place, steps = column_of(info, name), f"{info.id}-{name}", list(history)
     before = chosen_in_address(place)
     if "missing" in main:
-        st.info(f"{main['missing']} The pictures below show them.", icon=":material/info:")
+        st.info(plain_text(f"{main['missing']} The pictures below show them."), icon=":material/info:")
         chosen = before
     else:
         chosen = explorer(main, before, f"explorer-{place}", others)

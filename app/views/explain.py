@@ -50,7 +50,8 @@ def ask_reference(info: RunInfo) -> str | None:
         return None
     named = st.query_params.get("against")
     if named is not None and named not in choices:
-        st.info(f"There is no run {named!r} on the same data. Another one is shown.", icon=":material/info:")
+        text = plain_text(f"There is no run {named!r} on the same data. Another one is shown.")
+        st.info(text, icon=":material/info:")
     chosen = st.selectbox(
         "Compared with",
         choices,

@@ -6,12 +6,12 @@ import streamlit as st
 
 from app.cached import all_runs, demo_runs, run_of
 from app.components.compress_card import start
-from app.components.errors import plain_text
 from app.components.plot import plot
 from app.components.small_example import draw_small_example
 from app.components.tables import run_list
 from app.inputs import FROM_WEIGHTS
 from app.labels import FIRST_RUN_SECONDS
+from app.listening import open_warning
 from app.remembered import set_current_run, want_demo
 from nes_lab.figures.trade_off import trade_off
 from nes_lab.recipes.registry import recipe
@@ -140,4 +140,5 @@ if members:
 if runs:
     with table.container(border=True, height="stretch"):
         show_runs(runs)
-st.caption(plain_text("Only this computer can open the app, so there is no login."))
+if open_warning() is None:
+    st.caption("Only this computer can open the app, so there is no login.")

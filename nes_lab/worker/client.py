@@ -134,7 +134,6 @@ class Worker:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
-        atexit.register(self.close)
 
     @property
     def pid(self) -> int | None:
@@ -240,6 +239,7 @@ class Worker:
 
     def _begin(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="nes-lab-"))  # only this user can enter it
+        atexit.register(self.close)
         path = os.pathsep.join([*self._python_path, *filter(None, [os.environ.get("PYTHONPATH")])])
         root = str(Path(__file__).resolve().parents[2])
         with (self._folder / "log").open("wb") as log:
@@ -253,6 +253,7 @@ class Worker:
             )
 
     def _end(self) -> None:
+        atexit.unregister(self.close)
         process, self._process = self._process, None
         if process is not None:
             process.kill()

@@ -48,6 +48,11 @@ def test_digits_are_there_from_the_start(asked):
     assert [name for _, name, _ in asked] == ["data", "data"] and asked[0][0] == "jobs"
 
 
+def test_an_answer_that_another_page_forgets_at_once_is_still_shown(asked, monkeypatch):
+    monkeypatch.setattr("app.data_answers.MOST_KEPT", 0)
+    assert "1,797 images" in plain(open_page("data").subheader[-1].value)
+
+
 def test_a_folder_is_checked_again_when_it_changes(asked, tmp_path):
     tree = make_tree(tmp_path / "pets")
     at = open_page("data", set="a folder by its path")

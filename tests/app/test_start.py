@@ -6,8 +6,10 @@ import ast
 
 import pytest
 
+from app.cached import DEMO
 from app.labels import FIRST_RUN_SECONDS
 from nes_lab.runs.bundled import BUNDLED_GROUP
+from nes_lab.runs.layout import names
 from nes_lab.runs.store import RunStore
 from tests.app.test_views import figures, open_page, words
 from tests.figures.samples import write_run
@@ -70,6 +72,20 @@ def test_the_finished_demo_opens_beside_own_runs_and_can_be_hidden(store):
     assert "none of your own" not in words(at)
     press(at, "Hide the bundled demo")
     assert not [button for button in at.button if button.label == "Hide the bundled demo"]
+
+
+def test_a_link_to_the_demo_works_beside_own_runs_until_the_demo_is_hidden(store):
+    write_run(store, label="mine", routing="tiled")
+    at = open_page("run", run=sorted(names(DEMO))[0])
+    assert not at.error and BUNDLED_GROUP in words(at)
+    at = press(at, "Hide the bundled demo")
+    assert not at.error and at.title[0].value == "mine"
+
+
+def test_start_says_who_can_open_the_app(home, monkeypatch):
+    assert "Only this computer can open the app" in words(open_page("start"))
+    monkeypatch.setattr("app.listening.open_warning", lambda: "This app listens at 0.0.0.0.")
+    assert "Only this computer" not in words(open_page("start"))
 
 
 @pytest.mark.parametrize("run_id", ["../../etc", "..%2fdemo", "READ-ONLY.txt", ".", "a\0b", "20261129"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -141,6 +143,15 @@ def test_worker_that_hangs_is_replaced(worker: Worker, monkeypatch: pytest.Monke
     os.kill(old, signal.SIGSTOP)
     assert worker.ask("step", {"steps": 0})["pid"] != old
     _until(lambda: not _is_running(old))
+
+
+def test_worker_that_is_closed_leaves_nothing_behind(worker: Worker):
+    other = Worker("jobs", command=worker._command)  # as for each question about the user's own code
+    folder, left = other.start().parent, weakref.ref(other)
+    other.close()
+    del other
+    gc.collect()
+    assert left() is None and not folder.exists()
 
 
 def test_worker_ends_with_its_server(script: Path, tmp_path: Path):
