@@ -65,10 +65,14 @@ def ask_reference(info: RunInfo) -> str | None:
 
 
 def known_answer(info: RunInfo, name: str, asked: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the answer to a question about a run, from this visit or from the run's folder; None if there is none."""
+    """Return the answer to a question about a run, from this visit or from the run's folder; None if there is none.
+
+    An answer from before the run was trained further does not count.
+    """
     visit = st.session_state.get(f"explain-{name}")
     kept = kept_answer(run_of(info.id), name)
-    found = [each for each in (visit, kept) if each is not None and each["asked"] == asked]
+    known = [each for each in (visit, kept) if each is not None and each.get("step", info.step) == info.step]
+    found = [each for each in known if each["asked"] == asked]
     return found[0] if found else None
 
 

@@ -128,7 +128,8 @@ def compare_attributions(
         raise OptionError(f"top_share={top_share} should be above 0 and at most 1")
     mine = attribute(first, inputs, method, **options)
     other = attribute(second, inputs, method, **options | {"target": mine.target.tolist()})
-    curves = [score_curves(net, inputs, found) for net, found in ((first, mine), (second, other))]
+    empty = options.get("baseline", 0.0)
+    curves = [score_curves(net, inputs, found, baseline=empty) for net, found in ((first, mine), (second, other))]
     flat = [found.maps.reshape(len(inputs), -1) for found in (mine, other)]
     correlation = np.array([_spearman(a, b) for a, b in zip(*flat, strict=True)])
     overlap = np.array([_overlap(a, b, top_share) for a, b in zip(*flat, strict=True)])

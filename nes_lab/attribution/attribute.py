@@ -17,7 +17,7 @@ from nes_lab.attribution.methods import COMPLETE, METHODS, Task
 from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.errors import OptionError, check_choice, check_int
 
-__all__ = ["Attribution", "Method", "attribute", "score_of"]
+__all__ = ["Attribution", "Method", "attribute", "baseline_like", "score_of"]
 
 Method = Literal["integrated_gradients", "gradcam", "occlusion", "layer_conductance"]
 
@@ -127,7 +127,7 @@ def attribute(
         raise OptionError(f"inputs have shape {tuple(inputs.shape)}; {method} needs positions, such as (N, C, H, W)")
     with left_as_it_was(network, inputs), torch.enable_grad():
         network.eval()
-        start = _baseline(baseline, inputs)
+        start = baseline_like(baseline, inputs)
         output = _output(network, inputs)
         chosen = _targets(output, len(inputs), target)
         score = score_of(chosen)
@@ -176,7 +176,12 @@ def _targets(output: Tensor, count: int, target: int | Sequence[int] | Tensor | 
     return classes.long().flatten().expand(count)
 
 
-def _baseline(baseline: float | Tensor, inputs: Tensor) -> Tensor:
+def baseline_like(baseline: float | Tensor, inputs: Tensor) -> Tensor:
+    """Return a baseline, a number or a tensor, as a tensor of the shape of the inputs.
+
+    Raises:
+        OptionError: If a tensor does not fit the inputs.
+    """
     given = torch.as_tensor(baseline, dtype=inputs.dtype, device=inputs.device)
     try:
         return given.expand_as(inputs).clone()

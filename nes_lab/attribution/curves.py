@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nes_lab.attribution.attribute import Attribution, score_of
+from nes_lab.attribution.attribute import Attribution, baseline_like, score_of
 from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.errors import OptionError, check_int
 
@@ -53,7 +53,7 @@ class ScoreCurves:
 
 
 def score_curves(
-    network: nn.Module, inputs: Tensor, found: Attribution, *, points: int = 11, baseline: float = 0.0
+    network: nn.Module, inputs: Tensor, found: Attribution, *, points: int = 11, baseline: float | Tensor = 0.0
 ) -> ScoreCurves:
     """Delete and insert positions of inputs in the order of an attribution, and return the probabilities of the explained class.
 
@@ -62,10 +62,10 @@ def score_curves(
         inputs: The inputs that were explained, ``(N, C, *S)``.
         found: What :func:`attribute` returned for them, by a method with values per position.
         points: Number of points of each curve, from no position to all.
-        baseline: Value of deleted positions.
+        baseline: Values of deleted positions: a number, or a tensor of the shape of one or all inputs.
 
     Raises:
-        OptionError: If the attribution does not fit the inputs.
+        OptionError: If the attribution or the baseline does not fit the inputs.
 
     Examples:
         >>> import torch
@@ -82,7 +82,7 @@ def score_curves(
         )
     flat = torch.from_numpy(found.maps).to(inputs.device).flatten(1)
     rank = flat.argsort(dim=1, descending=True, stable=True).argsort(dim=1).view(len(inputs), 1, *inputs.shape[2:])
-    empty = torch.full_like(inputs, baseline)
+    empty = baseline_like(baseline, inputs)
     shares = np.linspace(0, 1, points)
     score = score_of(torch.from_numpy(found.target).to(inputs.device))
     deletion, insertion = [], []

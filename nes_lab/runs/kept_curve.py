@@ -212,7 +212,7 @@ class KeptCurve:
                 half.stride, half.rows = max(1, int(about["stride"])), int(about["rows"])
                 half.points = [_point(numbers) for numbers in about["points"][:_HALF]]
                 half.last = _point(about["last"]) if about["last"] else None
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"damaged: {error!r}") from error
         if not isinstance(curve.metric, str | None):
             raise ValueError("damaged: the metric is not a text")

@@ -120,6 +120,15 @@ def test_explain_shows_a_kept_answer_for_the_choices_in_the_address(store, desk)
     assert len(sheet["layout"]["images"]) == 5 and len(maps["layout"]["images"]) == 2
 
 
+@pytest.mark.parametrize(("trained_since", "is_shown"), [(0, True), (1, False)])
+def test_explain_forgets_an_answer_when_the_run_was_trained_further(store, desk, trained_since, is_shown):
+    dense, small = write_run(store, routing=None), write_run(store)
+    about = {"asked": {"run": small, "reference": dense}, "step": open_run(small).info.step - trained_since}
+    at = open_page("explain", run=small, against=dense)
+    at.session_state["explain-disagreements"] = CANDIDATES | about
+    assert ("92.5 % of 360 validation examples" in words(at.run())) == is_shown
+
+
 def test_explain_asks_for_examples_before_they_can_be_chosen(store, desk):
     dense, other = (write_run(store, label="same", routing=None) for _ in range(2))
     small = write_run(store)

@@ -54,6 +54,13 @@ def test_score_curves_delete_the_most_important_first():
     np.testing.assert_allclose(curves.insertion[0], torch.sigmoid(torch.tensor(gained)).numpy(), rtol=1e-5)
 
 
+def test_compare_attributions_deletes_down_to_the_baseline_of_the_attribution():
+    network = linear(WEIGHT / 10)
+    curves = compare_attributions(network, network, 2 * IMAGES, baseline=IMAGES[0]).first_curves
+    alone = torch.sigmoid((WEIGHT / 10).sum()).item()
+    assert np.allclose(curves.deletion[:, -1], alone) and np.allclose(curves.insertion[:, 0], alone)
+
+
 def test_score_curves_are_better_for_the_true_attribution_than_for_the_opposite():
     network = linear(WEIGHT / 10)
     true = attribute(network, IMAGES)

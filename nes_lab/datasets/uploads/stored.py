@@ -9,16 +9,19 @@ import os
 import re
 import shutil
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from nes_lab.errors import DataError
 from nes_lab.records.dataset_facts import default_data_root
 
-__all__ = ["NAME_FILE", "Upload", "delete_upload", "list_uploads", "read_upload", "uploads_root"]
+__all__ = ["NAME_FILE", "TEMPORARY", "Upload", "delete_upload", "list_uploads", "read_upload", "uploads_root"]
 
 NAME_FILE = "name.txt"
 """File in the folder of an upload that holds the name of the uploaded file."""
+TEMPORARY = ".new-"
+"""Beginning of the names of folders that are being made or deleted."""
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
@@ -62,7 +65,11 @@ def list_uploads(root: Path | None = None) -> list[Upload]:
             ids = [item.name for item in entries if _ID.fullmatch(item.name) and item.is_dir(follow_symlinks=False)]
     except OSError:
         return []
-    return [read_upload(root, upload_id) for upload_id in sorted(ids, reverse=True)]
+    found = []
+    for upload_id in sorted(ids, reverse=True):
+        with suppress(DataError, FileNotFoundError):  # it is being deleted
+            found.append(read_upload(root, upload_id))
+    return found
 
 
 def read_upload(root: Path, upload_id: str) -> Upload:
@@ -85,7 +92,7 @@ def read_upload(root: Path, upload_id: str) -> Upload:
 
 
 def delete_upload(upload_id: str, root: Path | None = None) -> None:
-    """Delete an upload with all its files.
+    """Delete an upload with all its files. It disappears in one step, also if the deletion is interrupted.
 
     Args:
         upload_id: Id of the upload.
@@ -94,9 +101,10 @@ def delete_upload(upload_id: str, root: Path | None = None) -> None:
     Raises:
         DataError: If there is no such upload, or it cannot be deleted.
     """
-    folder = _folder(root or uploads_root(), upload_id)
+    root = root or uploads_root()
+    folder, gone = _folder(root, upload_id), root / f"{TEMPORARY}{upload_id}"
     try:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder.rename(gone))
     except OSError as error:
         raise DataError(f"The upload {upload_id} cannot be deleted: {error.strerror or error}.") from error
 

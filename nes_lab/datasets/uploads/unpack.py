@@ -20,7 +20,7 @@ from typing import BinaryIO
 from nes_lab.datasets.images import IMAGE_ERRORS, image_problem, open_image
 from nes_lab.datasets.uploads.arrange import arrange
 from nes_lab.datasets.uploads.limits import UploadLimits
-from nes_lab.datasets.uploads.stored import NAME_FILE, Upload, read_upload, uploads_root
+from nes_lab.datasets.uploads.stored import NAME_FILE, TEMPORARY, Upload, read_upload, uploads_root
 from nes_lab.datasets.uploads.zip_listing import ZipImages, check_zip_end, list_zip
 from nes_lab.errors import DataError, NesLabError
 from nes_lab.runs.replace import replace_bytes
@@ -31,7 +31,7 @@ __all__ = ["unpack_upload"]
 CHUNK = 1 << 20
 SECONDS_KEPT = 3600
 """Age in seconds after which the folder of an upload that was interrupted is removed."""
-_TEMPORARY, _UNSORTED = ".new-", ".unsorted"
+_UNSORTED = ".unsorted"
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -75,7 +75,7 @@ def unpack_upload(
     limits, root = limits or UploadLimits(), root or uploads_root()
     check_zip_end(file, limits)
     made = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{_slug(name)}-{os.urandom(3).hex()}"
-    fresh = root / f"{_TEMPORARY}{made}"
+    fresh = root / f"{TEMPORARY}{made}"
     try:
         with zipfile.ZipFile(file) as opened:
             notes = _unpack(opened, fresh, limits, val_share, seed)
@@ -174,7 +174,7 @@ def _slug(name: str) -> str:
 
 def _remove_interrupted(root: Path) -> None:
     """Remove what uploads have left that were interrupted by the end of the process."""
-    for path in root.glob(f"{_TEMPORARY}*"):
+    for path in root.glob(f"{TEMPORARY}*"):
         try:
             if time.time() - path.stat().st_mtime > SECONDS_KEPT:
                 shutil.rmtree(path, ignore_errors=True)
