@@ -104,7 +104,14 @@ def test_kept_curves_that_do_not_fit_are_made_again(store, tmp_path, damage):
     elif damage == "zeros":
         kept.write_bytes(b"\0" * 100)
     elif damage == "hostile":
-        for wrong in ({"size": -5}, {"size": 10**30}, {"size": float("inf")}, {"val": {"points": 3}}, {"metric": 5}, {"begins": [[1]]}):
+        for wrong in (
+            {"size": -5},
+            {"size": 10**30},
+            {"size": float("inf")},
+            {"val": {"points": 3}},
+            {"metric": 5},
+            {"begins": [[1]]},
+        ):
             kept.write_text(json.dumps(content | wrong))
             assert read_curve(folder).rows() == true
         kept.write_text(json.dumps(content | {"train": content["train"] | {"points": [["<b>", 1, 1, 1, 1, 1]]}}))
