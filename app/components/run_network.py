@@ -10,7 +10,7 @@ from app.components.errors import plain_text
 from app.components.jobs import ask_about
 from app.components.tables import show
 from app.inputs import in_address
-from nes_lab.experiment.kept_answers import answers_folder, kept_answer
+from nes_lab.experiment.kept_answers import exported_file, kept_answer
 from nes_lab.records.network_forms import forms_finding, forms_table, forms_text
 from nes_lab.runs.info import RunInfo
 
@@ -99,21 +99,15 @@ def ask_file(info: RunInfo, weights: str) -> None:
     run = run_of(info.id)
     done = kept_answer(run, "export")
     if done:
-        show_export(done, answers_folder(run))
+        show_export(done["text"], exported_file(run, done))
 
 
-def show_export(done: dict[str, Any], folder: Path) -> None:
-    """Draw how an exported file was checked, and a button that downloads it.
-
-    Args:
-        done: What the worker said about the file.
-        folder: Where the file is. The run may have been moved since, or come from another computer.
-    """
-    path = folder / Path(done["path"]).name
+def show_export(text: str, path: Path) -> None:
+    """Draw how an exported file was checked, and a button that downloads it."""
     if not path.is_file():
         st.info("The exported file was deleted. Export it again.", icon=":material/info:")
         return
-    st.success(plain_text(done["text"]), icon=":material/check_circle:")
+    st.success(plain_text(text), icon=":material/check_circle:")
     st.download_button(
         f"Download {plain_text(path.name)}",
         path.read_bytes,

@@ -5,6 +5,7 @@ Tests: tests/worker/test_predictions.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from nes_lab.runs.files import read_json, write_json
 from nes_lab.runs.handle import RunHandle
 from nes_lab.runs.layout import default_root
 
-__all__ = ["FOLDER", "answers_folder", "keep_answer", "kept_answer", "needed_objects"]
+__all__ = ["FOLDER", "answers_folder", "exported_file", "keep_answer", "kept_answer", "needed_objects"]
 
 FOLDER = "exports"
 """Name of the folder that holds what was exported and measured of a run."""
@@ -56,6 +57,16 @@ def kept_answer(run: RunHandle, name: str) -> dict[str, Any] | None:
     except (FileNotFoundError, NesLabError):
         return None
     return answer if isinstance(answer, dict) and answer.get("step") == run.info.step else None
+
+
+def exported_file(run: RunHandle, answer: Mapping[str, Any]) -> Path:
+    """Return the path of the file that an answer about an export names. The run may have been moved since, with its files.
+
+    Args:
+        run: The run.
+        answer: The answer, with ``path``.
+    """
+    return answers_folder(run) / Path(answer["path"]).name
 
 
 def needed_objects(run: RunHandle, *names: str) -> str:
