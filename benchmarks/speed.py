@@ -76,9 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def jobs(settings: Settings) -> Iterator[Job]:
-    from benchmarks.speed_parts import audio, expansion, gpu, layers, networks, starts, training
+    from benchmarks.speed_parts import audio, expansion, gpu, layers, networks, optimized, starts, training
 
-    for part in (networks, training, starts, layers, audio, expansion, gpu):
+    for part in (networks, optimized, training, starts, layers, audio, expansion, gpu):
         yield from part.jobs(settings)
 
 

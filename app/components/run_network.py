@@ -1,4 +1,4 @@
-"""The part of the Run page about the trained network: compare its forms, export it, and download the file."""
+"""The part of the Run page about the trained network: compare its forms, find the fastest, export it, and download the file."""
 
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from app.components.tables import show
 from app.inputs import in_address
 from nes_lab.experiment.kept_answers import exported_file, kept_answer
 from nes_lab.records.network_forms import forms_finding, forms_table, forms_text
+from nes_lab.records.optimize_report import OptimizeReport
 from nes_lab.runs.info import RunInfo
 
 __all__ = ["ask_weights", "show_network"]
@@ -58,6 +59,9 @@ def show_network(info: RunInfo) -> None:
             seconds=float(seconds),
         )
     show_forms(kept_answer(run_of(info.id), "forms"))
+    st.subheader("Fastest form here", divider="gray")
+    ask_optimized(info, weights, int(batch), float(seconds))
+    show_optimized(kept_answer(run_of(info.id), "optimize"))
     st.subheader("Export", divider="gray")
     ask_file(info, weights)
 
@@ -70,6 +74,39 @@ def show_forms(found: dict[str, Any] | None) -> None:
     show(forms_table(found), key="forms")
     st.markdown(plain_text(forms_finding(found)))
     st.caption(plain_text(forms_text(found)))
+
+
+def ask_optimized(info: RunInfo, weights: str, batch: int, seconds: float) -> None:
+    """Let the user find the fastest form of the network on this machine."""
+    st.caption(
+        "Tries PyTorch, torch.compile and ONNX Runtime, each with epitomes and with dense layers, and times all in turn. "
+        "Compiling takes a minute or more. Every form is checked: it computes what the network computes."
+    )
+    columns = st.columns([3, 1], vertical_alignment="center")
+    with columns[0]:
+        keep = st.toggle(
+            "Keep the planned MAdds",
+            True,
+            help="If off, a form may need more multiply-adds where that is faster.",
+            **in_address("optimize.keep_madds"),
+        )
+    with columns[1]:
+        pressed = st.button("Optimize", type="primary", icon=":material/bolt:", width="stretch")
+    if pressed:
+        about: dict[str, Any] = {"which": weights, "batch": batch, "seconds": seconds, "keep_madds": keep}
+        ask_about(info, "optimize", "Making and timing all forms", limit=3600, **about)
+
+
+def show_optimized(found: dict[str, Any] | None) -> None:
+    """Draw the table of all forms in which the network can run, and what it says."""
+    if found is None:
+        st.info("Press the button to see in which form the network is fastest on this machine.", icon=":material/info:")
+        return
+    report = OptimizeReport.from_dict(found["report"])
+    show(report.table(), key="optimized")
+    first, *others = report.lines()
+    st.markdown(plain_text(first))
+    st.caption(plain_text(". ".join(others)))
 
 
 def ask_file(info: RunInfo, weights: str) -> None:

@@ -7,11 +7,12 @@ from torch import Tensor, nn
 
 import nes_lab
 from benchmarks.gpu_parts.sizes import Size
+from nes_lab.records.options import Routing
 
 __all__ = ["BUDGET", "VARIANTS", "resnet", "variant"]
 
 BUDGET = 0.5
-VARIANTS = ("tiled", "free", "learner")
+VARIANTS: tuple[Routing, ...] = ("tiled", "free", "learner")
 """Routings of the epitome networks that are measured."""
 
 
@@ -50,7 +51,7 @@ def resnet(size: Size) -> nn.Module:
     return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 1000))
 
 
-def variant(size: Size, routing: str) -> nn.Module:
+def variant(size: Size, routing: Routing) -> nn.Module:
     """Return the network with epitomes at half of the multiply-adds; each layer that can runs ``factored``."""
     dense = resnet(size)
     x = torch.zeros(1, 3, size.pixels, size.pixels)

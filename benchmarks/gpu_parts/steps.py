@@ -17,6 +17,7 @@ from benchmarks.gpu_parts.sizes import Size
 from benchmarks.speed_parts.record import Row, compare, row
 from benchmarks.speed_parts.settings import Job
 from benchmarks.speed_parts.timing import take_turns
+from nes_lab.records.options import Routing
 
 __all__ = ["jobs"]
 
@@ -30,11 +31,11 @@ def jobs(size: Size, device: str) -> Iterator[Job]:
         yield Job(f"step/{routing}", partial(_steps, routing, size, device))
     for batch in GRAPH_BATCHES:
         yield Job(f"graph/batch {batch}", partial(_graphs, batch, size, device), no_graphs)
-    for routing in ("tiled", "free"):
+    for routing in VARIANTS[:2]:
         yield Job(f"compile/{routing}", partial(_compile, routing, size, device))
 
 
-def _steps(routing: str, size: Size, device: str) -> list[Row]:
+def _steps(routing: Routing, size: Size, device: str) -> list[Row]:
     """Measure forward, backward and SGD in bfloat16 (autocast), and the peak memory of forward and backward."""
     networks = {"dense": resnet(size), routing: variant(size, routing)}
     x, y = _batch(size, device, size.batch // 4 or 1)
@@ -72,8 +73,8 @@ def _graphs(batch: int, size: Size, device: str) -> list[Row]:
     """Measure a forward pass as a CUDA graph, beside the dense network as a CUDA graph and beside eager mode."""
     x = _batch(size, device, size.settings.batch(batch))[0]
     calls: dict[str, Callable[[], object]] = {}
-    for name in ("dense", "tiled", "free"):
-        network = resnet(size) if name == "dense" else variant(size, name)
+    networks = {"dense": resnet(size), **{routing: variant(size, routing) for routing in VARIANTS[:2]}}
+    for name, network in networks.items():
         network = nes_lab.for_inference(nes_lab.fuse(network.eval()))
         network = network.to(device, torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
         calls[f"{name}, eager"] = partial(_forward, network, x)
@@ -98,19 +99,18 @@ def _captured(network: nn.Module, x: Tensor) -> torch.cuda.CUDAGraph:
     return graph
 
 
-def _forward(network: nn.Module, x: Tensor) -> Tensor:
+def _forward(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     with torch.no_grad():
         return network(x)
 
 
-def _compile(routing: str, size: Size, device: str) -> list[Row]:
+def _compile(routing: Routing, size: Size, device: str) -> list[Row]:
     """Measure the seconds that the first call of a compiled network takes, and the milliseconds of later calls."""
     x = _batch(size, device, size.settings.batch(32))[0]
     calls: dict[str, Callable[[], object]] = {}
     seconds: dict[str, float] = {}
-    for name in ("dense", routing):
-        network = (resnet(size) if name == "dense" else variant(size, name)).eval()
-        network = network.to(device, torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for name, network in (("dense", resnet(size)), (routing, variant(size, routing))):
+        network = network.eval().to(device, torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
         torch.compiler.reset()
         begin = time.perf_counter()
         compiled = torch.compile(network, fullgraph=True, dynamic=False)

@@ -1,7 +1,8 @@
 """Parts of benchmarks/speed.py.
 
 - ``settings``: options of a run, and the jobs it consists of.
-- ``networks``, ``training``, ``starts``, ``layers``, ``audio``, ``expansion``, ``gpu``: the jobs, by what they measure.
+- ``networks``, ``optimized``, ``training``, ``starts``, ``layers``, ``audio``, ``expansion``, ``gpu``: the jobs, by what they
+  measure.
 - ``floors``: the least time that an execution plan can take.
 - ``timing``: time several calls in turns.
 - ``record``: the result file.

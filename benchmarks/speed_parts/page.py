@@ -15,6 +15,7 @@ from benchmarks.speed_parts.tables import (
     layer_tables,
     memory_table,
     network_tables,
+    optimized_table,
     training_table,
 )
 from benchmarks.speed_parts.targets import TARGETS, Target
@@ -39,6 +40,7 @@ def page(data: Data, plain: Data | None = None) -> str:
         "## When epitomes make a network faster, and when only smaller\n\n" + advice(data),
         "## Inference of complete networks\n\n" + network_tables(data),
         "### With torch.compile\n\n" + compiled_table(data),
+        "## The fastest exact form\n\n" + optimized_table(data),
         "## Plain evaluation, and the call that makes it fast\n\n" + plain_eval(plain),
         "## Training steps\n\n" + training_table(data),
         "### Peak memory of a step\n\n" + memory_table(data),

@@ -15,6 +15,7 @@ __all__ = [
     "layer_tables",
     "memory_table",
     "network_tables",
+    "optimized_table",
     "training_table",
 ]
 
@@ -92,6 +93,48 @@ def compiled_table(data: Data) -> str:
         for r in rows
     ]
     return table(("what", "network", "batch", "ms", "/ dense fused compiled", "compile s", "dense compile s"), lines)
+
+
+def optimized_table(data: Data) -> str:
+    """Return the table of networks in the forms that ``nes_lab.optimize`` chose, beside dense networks in their fastest form."""
+    note = (
+        "`nes_lab.optimize` tries PyTorch, `torch.compile` with frozen weights and ONNX Runtime, each with epitomes and with dense "
+        "layers, checks the outputs, and returns the fastest form. The dense network runs in its fastest form too. With "
+        "`keep_madds=False` a form may have more multiply-adds than planned. The result file has the times of all forms."
+    )
+    rows = list(rows_of(data, "optimized"))
+    if not rows:
+        return f"{note}\n\n{_skipped(data, 'optimized')}"
+    lines = [
+        (
+            r["case"],
+            r["contender"],
+            str(r["batch"]),
+            str(r["keep_madds"]),
+            r["form"],
+            r["baseline_form"],
+            f"{r['median_ms']:.3g}",
+            f"{r['baseline_ms']:.3g}",
+            verdict(r),
+            f"≤ {r['target']:.2f}",
+            f"{r['madds'] / r['baseline_madds']:.2f}",
+        )
+        for r in rows
+    ]
+    head = (
+        "what",
+        "network",
+        "batch",
+        "keep_madds",
+        "form",
+        "dense form",
+        "ms",
+        "dense ms",
+        "ratio",
+        "target",
+        "MAdd ratio",
+    )
+    return f"{note}\n\n{table(head, lines)}"
 
 
 def training_table(data: Data) -> str:

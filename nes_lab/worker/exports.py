@@ -1,10 +1,11 @@
-"""Answer the questions about a trained network: write it into a file, compare its forms, and predict its validation data.
+"""Answer the questions about a trained network: write it into a file, compare and optimize it, and predict its validation data.
 
 Tests: tests/worker/test_exports.py, tests/worker/test_predictions.py.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +15,13 @@ from nes_lab.errors import ExportError
 from nes_lab.experiment.kept_answers import answers_folder, keep_answer
 from nes_lab.experiment.network_forms import compare_forms
 from nes_lab.experiment.open_runs import open_run
+from nes_lab.experiment.optimize_run import optimize_run
 from nes_lab.experiment.predictions import predict_validation
 from nes_lab.export.report import ExportReport
 from nes_lab.progress_bar import OnProgress, report_phase
 from nes_lab.text import format_bytes, format_ms
 
-__all__ = ["compare_run_forms", "export_run", "predict_run"]
+__all__ = ["compare_run_forms", "export_run", "optimize_run_network", "predict_run"]
 
 _ENDINGS = {"onnx": ".onnx", "torch": ".pt2", "folder": ""}
 
@@ -70,6 +72,32 @@ def compare_run_forms(question: Mapping[str, Any], on_progress: OnProgress | Non
     run = open_run(str(question["run"]), root=question["root"])
     found = compare_forms(run, question["which"], int(question["batch"]), float(question["seconds"]), on_progress)
     return keep_answer(run, "forms", found)
+
+
+def optimize_run_network(question: Mapping[str, Any], on_progress: OnProgress | None = None) -> dict[str, Any]:
+    """Find the fastest exact form of a run's network on this machine, and keep the report in the run's folder.
+
+    Args:
+        question: ``root`` and ``run`` as in :func:`export_run`, ``which`` as in :meth:`nes_lab.Run.network`, ``batch``, ``seconds`` and
+            ``keep_madds`` as in :func:`nes_lab.experiment.optimize_run.optimize_run`.
+        on_progress: Called as the work goes on. An error that it raises ends the work.
+
+    Returns:
+        ``report``: the report of :func:`nes_lab.optimize`, as data for JSON.
+
+    Raises:
+        NesLabError: If the run has no checkpoint, or its network cannot be made from its files.
+    """
+    run = open_run(str(question["run"]), root=question["root"])
+    _, report = optimize_run(
+        run,
+        question["which"],
+        batch=int(question["batch"]),
+        seconds=float(question["seconds"]),
+        keep_madds=bool(question["keep_madds"]),
+        on_progress=on_progress,
+    )
+    return keep_answer(run, "optimize", {"report": json.loads(report.to_json())})
 
 
 def predict_run(question: Mapping[str, Any], on_progress: OnProgress | None = None) -> dict[str, Any]:

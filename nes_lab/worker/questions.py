@@ -24,7 +24,7 @@ def _plans() -> Mapping[str, Answerer]:
 def _jobs() -> Mapping[str, Answerer]:
     from nes_lab.worker.data import check_for_page, samples_for_form
     from nes_lab.worker.explanations import disagreements_of, explain_run
-    from nes_lab.worker.exports import compare_run_forms, export_run, predict_run
+    from nes_lab.worker.exports import compare_run_forms, export_run, optimize_run_network, predict_run
     from nes_lab.worker.importances import importances_of
     from nes_lab.worker.launches import launch_run
     from nes_lab.worker.plans import PlanDesk
@@ -32,6 +32,7 @@ def _jobs() -> Mapping[str, Answerer]:
     from nes_lab.worker.training_cost import training_cost
 
     about_runs = {"launch": launch_run, "export": export_run, "forms": compare_run_forms, "predictions": predict_run}
+    about_runs |= {"optimize": optimize_run_network}
     about_data = {"data": check_for_page, "samples": samples_for_form}
     about_runs |= {"explain": explain_run, "disagreements": disagreements_of}
     slow = {"importances": importances_of, "times": measure_times, "training_cost": training_cost}

@@ -895,6 +895,32 @@ def test_run_compares_the_forms_of_its_network_and_keeps_the_table(store, monkey
     )  # the run's folder has it
 
 
+def test_run_optimizes_its_network_and_keeps_the_report(store, monkeypatch):
+    run_id = write_run(store)
+    ratio = {"median": 0.5, "error": 0.01, "low": 0.4, "high": 0.6, "rounds": 50}
+    times = {"madds": 10, "median_ms": 1.0, "low_ms": 0.9, "high_ms": 1.1, "difference": 1e-7}
+    forms = [{"form": "as given", **times, "ratio": ratio | {"median": 1.0}}, {"form": "onnx", **times, "ratio": ratio}]
+    forms += [{"form": "compiled", "why_not": "torch.compile needs a C++ compiler"}]
+    where = {
+        "device": "a processor",
+        "dtype": "float32",
+        "input_shape": [4, 1, 8, 8],
+        "memory_format": "contiguous",
+        "threads": 1,
+    }
+    report = {"key": where | {"torch": "2.8"}, "forms": forms, "chosen": "onnx", "fastest": "onnx"}
+    report |= {"keep_madds": False, "madds_limit": 10, "schema": 1}
+    asked = answering(monkeypatch, store, run_id, "optimize", {"report": report})
+    at = open_page("run", run=run_id, view="Network")
+    at.toggle(key="optimize.keep_madds").set_value(False).run()
+    click(at, "Optimize")
+    assert asked[0]["keep_madds"] is False and asked[0]["batch"] == 1 and asked[0]["which"] == "last"
+    table = open_page("run", run=run_id, view="Network").dataframe[0].value
+    assert list(table["form"]) == ["as given", "onnx", "compiled"]
+    assert list(table["note"]) == ["", "chosen", "torch.compile needs a C++ compiler"]
+    assert "onnx takes 0.500 ± 0.020 of the time of as given" in words(at)
+
+
 def test_run_shows_predictions_confusion_and_mistakes(store, monkeypatch):
     run_id = write_run(store)
     row = {"index": 3, "label": 0, "predicted": 1, "probability": 0.9, "loss": 2.3}

@@ -10,7 +10,9 @@ import pytest
 import nes_lab
 from nes_lab.errors import RunError
 from nes_lab.experiment.kept_answers import kept_answer
-from nes_lab.worker.exports import compare_run_forms, export_run
+from nes_lab.models import fast_forms
+from nes_lab.records.optimize_report import OptimizeReport
+from nes_lab.worker.exports import compare_run_forms, export_run, optimize_run_network
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,24 @@ def test_compare_run_forms_counts_times_and_compares(run):
     assert trained["difference"] is None and all(row["difference"] < 1e-5 for row in (dense, fused, tuned))
     assert all(0 < row["median_ms"] <= row["p90_ms"] for row in answer["forms"]) and answer["batch"] == 2
     assert {event["phase"] for event in seen} >= {"making", "timing"} and kept_answer(run, "forms") == answer
+
+
+def test_optimize_run_network_keeps_its_report(run, monkeypatch):
+    monkeypatch.setattr(fast_forms, "why_not_compiled", lambda device: "torch.compile needs a C++ compiler")
+    seen = []
+    question = {
+        "root": str(run.folder.parent),
+        "run": run.id,
+        "which": "last",
+        "batch": 2,
+        "seconds": 0.5,
+        "keep_madds": True,
+    }
+    answer = optimize_run_network(question, seen.append)
+    report = OptimizeReport.from_dict(answer["report"])
+    assert report.key.input_shape[0] == 2 and report.form("as given").madds == 2 * run.summary["madds"]
+    assert "C++" in report.form("compiled").why_not and kept_answer(run, "optimize") == answer
+    assert {event["phase"] for event in seen} >= {"making", "timing"}
 
 
 def test_export_run_packs_a_folder(run, tmp_path):
