@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     failed = run(chosen, begin(out, settings, options), again=options.again)
-    if out == RESULTS and not failed:
+    if out.resolve() in {path.resolve() for path in result_files()} and not failed:
         write_page()
     return 1 if failed else 0
 
@@ -206,9 +206,28 @@ def write_page() -> int:
     from benchmarks.speed_parts.page import page
 
     plain = json.loads(PLAIN.read_text(encoding="utf-8")) if PLAIN.exists() else None
-    write_target(PAGE, page(json.loads(RESULTS.read_text(encoding="utf-8")), plain))
+    write_target(PAGE, page(merged([json.loads(path.read_text(encoding="utf-8")) for path in result_files()]), plain))
     say(f"wrote {PAGE.relative_to(ROOT)}")
     return 0
+
+
+def result_files() -> list[Path]:
+    """Return the result files: ``speed.json``, and ``speed_DEVICE.json`` for each other machine on which jobs were measured."""
+    return [RESULTS, *sorted(RESULTS.parent.glob("speed_*.json"))]
+
+
+def merged(files: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the contents of several result files as one. A job that several files have is taken from the last of them.
+
+    Each job from another file than the first one names its machine, because its milliseconds compare with no others.
+    """
+    first, *others = files
+    jobs = dict(first["jobs"])
+    for other in others:
+        f = other["facts"]
+        machine = f"{f['device']}, {f['cores']} cores, torch {f['torch']}"
+        jobs |= {name: job | {"machine": machine} for name, job in other["jobs"].items()}
+    return {"facts": first["facts"], "jobs": jobs}
 
 
 def say(text: str) -> None:

@@ -64,12 +64,23 @@ def _head(data: Data) -> str:
     gpu = f"; GPU: {f['gpu']}" if f["gpu"] else ""
     return (
         "# Measured speed\n\n"
-        "<!-- Written by benchmarks/speed.py from benchmarks/results/speed.json; do not edit. -->\n\n"
+        "<!-- Written by benchmarks/speed.py from benchmarks/results/speed*.json; do not edit. -->\n\n"
         "Times are ratios to the time of a dense layer or network that ran in turns with the contender, in one process. All execution "
         "plans are exact: they compute the same result in different ways.\n\n"
         f"{f['device']}, {f['cores']} cores, {f['threads']} threads, {f['dtype']}, torch {f['torch']}{gpu}; commit "
         f"{', '.join(_commits(data))}; {f['date']}.{quick}"
+        f"{_other_machines(data)}"
     )
+
+
+def _other_machines(data: Data) -> str:
+    """Return a sentence for each other machine, with the parts of the page that it measured."""
+    parts: dict[str, dict[str, None]] = {}
+    for name, job in data["jobs"].items():
+        if "machine" in job:
+            parts.setdefault(job["machine"], {})[name.split("/")[0]] = None
+    lines = [f"Measured on {machine}: the jobs of {', '.join(names)}." for machine, names in parts.items()]
+    return "".join(f"\n\n{line}" for line in lines)
 
 
 def _commits(data: Data) -> list[str]:

@@ -72,7 +72,7 @@ def layer_row(ratio, floor, starts="integer"):
 def test_page_is_written_from_the_committed_results():
     if not speed.RESULTS.exists():
         pytest.skip("benchmarks/results/speed.json is not there yet; `make bench` writes it")
-    data = json.loads(speed.RESULTS.read_text(encoding="utf-8"))
+    data = speed.merged([json.loads(path.read_text(encoding="utf-8")) for path in speed.result_files()])
     plain = json.loads(plain_eval.RESULTS.read_text(encoding="utf-8")) if plain_eval.RESULTS.exists() else None
     assert speed.PAGE.read_text(encoding="utf-8") == page(data, plain), "run benchmarks/speed.py --page"
     assert not data["facts"]["quick"]
@@ -280,3 +280,11 @@ def test_quick_run_of_every_part_writes_results_and_a_page(tmp_path):
         "layers",
     }
     assert "The numbers mean nothing" in page(data)
+
+
+def test_jobs_of_another_machine_name_it_and_replace_older_ones():
+    first = {"facts": {"device": "a"}, "jobs": {"starts/x": {"rows": [1]}, "layers/y": {"rows": [2]}}}
+    other = {"facts": {"device": "b", "cores": 4, "torch": "2.9"}, "jobs": {"starts/x": {"rows": [3]}}}
+    found = speed.merged([first, other])
+    assert found["facts"] == first["facts"] and found["jobs"]["layers/y"] == {"rows": [2]}
+    assert found["jobs"]["starts/x"] == {"rows": [3], "machine": "b, 4 cores, torch 2.9"}
