@@ -23,7 +23,7 @@ from nes_lab.cli.terminal_plot import plot, sparkline
 from nes_lab.errors import RunError
 from nes_lab.progress_bar import event_text
 from nes_lab.runs import layout
-from nes_lab.runs.checkpoints import Score, best_of
+from nes_lab.runs.checkpoint_score import Score, best_of
 from nes_lab.runs.deciding_metric import DecidingMetric
 from nes_lab.runs.files import read_json, read_tail
 from nes_lab.runs.info import RunInfo

@@ -2,6 +2,7 @@
 
 ``fit``: compress a pretrained model and fit every layer; this is ``nes_lab.fit``.
 ``search``: for one weight, choose the starts (positions where patches begin in the epitome) and fit the epitome, alternately.
+``search_state``: the state of such a search: the weight, the starts, the epitome and the factors of the output channels.
 ``start_search``: find the best start of every patch along one axis, for layers with starts per axis (scope ``separable``).
 ``joint_start_search``: find the best starts of every patch along both channel axes, for layers with starts per patch (``joint``).
 ``row_clusters``: group similar channels, as the first guess of the search where patches are one channel long.

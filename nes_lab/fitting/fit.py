@@ -18,8 +18,9 @@ from nes_lab.fitting.flat_epitomes import fit_flat_epitome_
 from nes_lab.fitting.input_moments import Moments, input_moments
 from nes_lab.fitting.norm_statistics import reestimate_norms_
 from nes_lab.fitting.row_scales import move_into_norm_, scaling_norms
-from nes_lab.fitting.search import SearchOptions, SearchState, fit_to_starts, why_not_searchable
+from nes_lab.fitting.search import fit_to_starts, why_not_searchable
 from nes_lab.fitting.search import search_starts as search
+from nes_lab.fitting.search_state import SearchOptions, SearchState
 from nes_lab.geometry.start_rules import routing_mode
 from nes_lab.nn.init import fit_epitome, fit_method, relative_residual
 from nes_lab.nn.layer import EpitomeLayer

@@ -20,7 +20,7 @@ and integer starts, the search groups similar channels along both axes (co-clust
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -29,14 +29,14 @@ from nes_lab.epitome.routing_map import RoutingMap
 from nes_lab.epitome.sampling import expand
 from nes_lab.fitting.joint_start_search import best_joint_starts
 from nes_lab.fitting.row_clusters import cluster_rows
+from nes_lab.fitting.search_state import SearchOptions, SearchState, products
+from nes_lab.fitting.search_state import scaled as times_factors
 from nes_lab.fitting.start_search import best_fractional_starts, best_integer_starts
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.geometry.start_rules import routing_mode, rule_starts
 from nes_lab.nn.init import copy_epitome, fit_epitome, fit_method, relative_residual
 
 __all__ = [
-    "SearchOptions",
-    "SearchState",
     "alternate",
     "fit_to_starts",
     "move_starts",
@@ -60,58 +60,6 @@ MIN_POLISH_GAIN = 1e-4
 
 SMALLEST_FACTOR = 1e-6
 """Each output channel's factor is at least this share of the largest factor, because the factors are divided by later."""
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """Options of the search for the starts of a weight: the positions of its patches in the epitome.
-
-    Args:
-        fractional: Allow starts between two cells.
-        restarts: Number of random first guesses. For one-channel patches with the scope ``separable`` they are not
-            used; groups of similar channels are used instead.
-        rounds: Largest number of rounds from each first guess. A round moves the starts and then fits the epitome.
-        min_gain: The search stops if a round lowers the squared error by no more than this share of its value before.
-        seed: Seed of the random first guesses.
-    """
-
-    fractional: bool = True
-    restarts: int = 1
-    rounds: int = 25
-    min_gain: float = 1e-3
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class SearchState:
-    """State of the search: the weight, and the values that approximate it now.
-
-    These are the starts (positions of patches), the epitome, and a factor for each output channel.
-
-    Args:
-        weight: The weight to approximate, in ``geometry.weight_shape``, float64.
-        routing_map: The present starts.
-        epitome: The present epitome, in ``geometry.epitome_shape``, float64.
-        row_scale: Factor of each output channel, ``(output channels,)``; None: channels have no factors.
-        moment: Covariance of the layer's inputs, or the mean of ``x x^T`` over inputs ``x``. It is a square matrix of
-            size ``prod(weight_shape[1:])``. With it, the error of the layer's output is measured. None: the error of
-            the weight is measured.
-        options: Options of the search.
-        residuals: Error ``||weight - sampled|| / ||weight||`` after each fit of the epitome; it never rises. With ``moment``
-            it is the error of the layer's output, relative to the output with ``weight``.
-    """
-
-    weight: Tensor
-    routing_map: RoutingMap
-    epitome: Tensor
-    row_scale: Tensor | None = None
-    moment: Tensor | None = None
-    options: SearchOptions = SearchOptions()
-    residuals: tuple[float, ...] = ()
-
-    def sampled(self) -> Tensor:
-        """Return the weight sampled from the epitome. Each output channel is multiplied by its factor."""
-        return _scaled(self.routing_map.materialize(self.epitome), self.row_scale)
 
 
 def why_not_searchable(routing_map: RoutingMap, mode: str) -> str:
@@ -218,7 +166,7 @@ def _first_guesses(
         starts = tuple(None if s is None else torch.as_tensor(drawn[a]).to(s.device) for a, s in enumerate(given))
         state = _first_state(RoutingMap(geometry, starts, "free"), weight, scaled, None, options)
         # Copies, not averages over patches: an average of unlike patches looks the same everywhere, so no patch would move.
-        target = weight / _scaled(torch.ones_like(weight), state.row_scale)
+        target = weight / times_factors(torch.ones_like(weight), state.row_scale)
         state = replace(state, epitome=copy_epitome(state.routing_map, target), residuals=())
         yield refit_epitome(move_starts(state))
 
@@ -255,7 +203,7 @@ def _first_state(
     scale = None
     if scaled:
         # The epitome then approximates channels of equal length and sign, so no channel dominates or cancels another.
-        length = _products(weight, weight, moment).sqrt()
+        length = products(weight, weight, moment).sqrt()
         scale = torch.where(length > 0, length, 1) * _signs(routing_map, weight)
     # `weight` in place of the epitome is a placeholder: the first fit replaces it without reading it
     return refit_epitome(SearchState(weight, routing_map, weight, scale, moment, options))
@@ -273,7 +221,7 @@ def _signs(routing_map: RoutingMap, weight: Tensor) -> Tensor:
     channel = torch.arange(weight.shape[0], device=weight.device)
     first = torch.full((taps.cells,), weight.shape[0], device=weight.device)
     first = first.scatter_reduce(0, taps.lower, channel, "amin")
-    return torch.where(_products(weight, weight[first[taps.lower]], None) < 0, -1.0, 1.0).double()
+    return torch.where(products(weight, weight[first[taps.lower]], None) < 0, -1.0, 1.0).double()
 
 
 # ---- the steps ----------------------------------------------------------------------------------------------------------
@@ -327,8 +275,8 @@ def rescale_rows(state: SearchState) -> SearchState:
     if state.row_scale is None:
         return state
     sampled = state.routing_map.materialize(state.epitome)
-    energy = _products(sampled, sampled, state.moment)
-    scale = _products(state.weight, sampled, state.moment) / torch.where(energy > 0, energy, 1)
+    energy = products(sampled, sampled, state.moment)
+    scale = products(state.weight, sampled, state.moment) / torch.where(energy > 0, energy, 1)
     least = SMALLEST_FACTOR * scale.abs().max().clamp_min(1e-30)
     scale = torch.where(scale.abs() < least, torch.where(scale < 0, -least, least), scale)
     return replace(state, row_scale=torch.where(energy > 0, scale, state.row_scale))
@@ -380,25 +328,9 @@ def _channels_and_cells(state: SearchState, axis: int) -> tuple[Tensor, Tensor]:
     weight, taps = state.weight, state.routing_map.taps(1 - axis)
     cells = state.epitome if taps is None else expand(state.epitome, taps, 1 - axis)
     if axis == 1:
-        weight, cells = weight.transpose(0, 1), _scaled(cells, state.row_scale).transpose(0, 1)
+        weight, cells = weight.transpose(0, 1), times_factors(cells, state.row_scale).transpose(0, 1)
     channels, cells = weight.flatten(1), cells.flatten(1)
     if state.moment is None:
         return channels, cells
     root = torch.linalg.cholesky(state.moment.double())
     return channels @ root, cells @ root
-
-
-def _scaled(weight: Tensor, row_scale: Tensor | None) -> Tensor:
-    return weight if row_scale is None else weight * row_scale.view(-1, *[1] * (weight.ndim - 1))
-
-
-def _products(a: Tensor, b: Tensor, moment: Tensor | None) -> Tensor:
-    """Return the inner product of each output channel of ``a`` with the same channel of ``b``, ``(output channels,)``.
-
-    Args:
-        a: Tensor of the weight's shape.
-        b: Tensor of the weight's shape.
-        moment: Matrix ``M`` of the inner product ``a^T M b``; None: the ordinary inner product ``a^T b``.
-    """
-    a, b = a.flatten(1), b.flatten(1)
-    return (a * (b if moment is None else b @ moment.double())).sum(1)

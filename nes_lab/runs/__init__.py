@@ -28,6 +28,7 @@
 ``launcher``: decide which waiting run starts next; start and cancel runs.
 ``spawn``: start processes that continue when the terminal or the app is closed.
 ``checkpoints``: save, check and find checkpoints, and delete old ones.
+``checkpoint_score``: say how good a checkpoint is in validation, and find the best one.
 ``references``: find the runs and the dense network that a run's network can be compared with.
 ``same_layer``: find runs whose network has the same layer, to draw them side by side.
 ``snapshots``: save epitomes, and the positions at which layers read them, several times during training.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nes_lab.errors import RunError, check_choice
 from nes_lab.runs import checkpoints, layout, process
+from nes_lab.runs.checkpoint_score import Score
 from nes_lab.runs.files import (
     append_line,
     as_json,
@@ -268,9 +269,7 @@ class RunWriter:
         stem = f".saving-step-{step:08d}-a{self.attempt:02d}"
         return self.checkpoint_dir / f"{stem}.safetensors", self.checkpoint_dir / f"{stem}.state.pt"
 
-    def commit_checkpoint(
-        self, step: int, files: list[Path], keep: int = 2, score: checkpoints.Score | None = None
-    ) -> None:
+    def commit_checkpoint(self, step: int, files: list[Path], keep: int = 2, score: Score | None = None) -> None:
         """Make files that were just written the latest checkpoint of the run, and delete old checkpoints.
 
         Three kinds of checkpoints are kept: the newest ones, the one with the best weights that the optimizer trained, and the

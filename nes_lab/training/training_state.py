@@ -13,7 +13,7 @@ from torch import nn
 from nes_lab.datasets.sampling import stream_seed
 from nes_lab.datasets.spec import DatasetSpec
 from nes_lab.errors import CheckpointError
-from nes_lab.runs.checkpoints import Score
+from nes_lab.runs.checkpoint_score import Score
 from nes_lab.text import list_some
 from nes_lab.training import distributed
 from nes_lab.training.engine import Engine

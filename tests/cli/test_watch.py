@@ -21,7 +21,7 @@ from nes_lab.cli.watch import Watcher
 from nes_lab.figures.live_run import live_run
 from nes_lab.figures.progress import progress_text
 from nes_lab.runs import launcher, queue
-from nes_lab.runs.checkpoints import Score
+from nes_lab.runs.checkpoint_score import Score
 from nes_lab.runs.store import RunStore
 from nes_lab.runs.writer import RunWriter
 

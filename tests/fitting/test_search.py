@@ -9,14 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nes_lab.fitting.search import (
-    SearchOptions,
-    fit_to_starts,
-    move_starts,
-    refit_epitome,
-    search_starts,
-    why_not_searchable,
-)
+from nes_lab.fitting.search import fit_to_starts, move_starts, refit_epitome, search_starts, why_not_searchable
+from nes_lab.fitting.search_state import SearchOptions
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.nn.init import relative_residual
 from tests.fitting.weights import random_weight, rule_map

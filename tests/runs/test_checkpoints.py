@@ -7,7 +7,7 @@ import os
 import pytest
 
 from nes_lab.errors import CheckpointError
-from nes_lab.runs.checkpoints import Score
+from nes_lab.runs.checkpoint_score import Score
 from nes_lab.runs.writer import RunWriter
 
 
