@@ -18,7 +18,7 @@ __all__ = ["ask_all_settings"]
 SECTIONS = {"data": "Data", "backbone": "Network", "compression": "Compression", "training": "Training"}
 OWN_CHOICE = {"data.class_order"}
 """Fields with choices that also take a text of the user's own."""
-PLANNED = {"start", "compression.madds", "compression.params", "compression.latency_ms"}
+PLANNED = {"start", "compression.madds", "compression.params", "compression.latency_ms", "compression.stored_bytes"}
 """Fields that are checked elsewhere: beside their widget, or with the plan."""
 
 

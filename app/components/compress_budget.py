@@ -34,11 +34,12 @@ def ask_budget(slots: dict[str, Any]) -> dict[str, Any] | None:
     with typed:
         params = text_or_none(field_input("compression.params", placeholder="no limit"))
     routing = ask_routing()
-    with st.expander("More options: time, patches, layers"):
+    with st.expander("More options: time, size, patches, layers"):
         strategy = field_input("compression.strategy")
         scope = field_input("compression.scope")
         boundary = field_input("compression.boundary")
         wiring = field_input("compression.wiring")
+        stored_bytes = text_or_none(field_input("compression.stored_bytes", placeholder="no limit"))
         left, right = st.columns(2, vertical_alignment="bottom")
         with left:
             latency_ms = text_or_none(field_input("compression.latency_ms", placeholder="no limit"))
@@ -62,6 +63,7 @@ def ask_budget(slots: dict[str, Any]) -> dict[str, Any] | None:
         "madds": madds,
         "params": params,
         "latency_ms": latency_ms,
+        "stored_bytes": stored_bytes,
         "strategy": strategy,
         "routing": routing,
         "scope": scope,

@@ -97,7 +97,7 @@ def show_totals(planned: dict[str, Any], budget: dict[str, Any]) -> None:
         "Params": (format_number(predicted["params"]), quantity_words("params", planned, budget)),
         "File": (
             format_bytes(predicted["stored_bytes"]),
-            f"{format_share(predicted['stored_bytes'], dense['stored_bytes'])} of dense",
+            quantity_words("stored_bytes", planned, budget),
         ),
         "Layers replaced": (f"{len(planned['layers'])}", f"of {len(planned['rows'])}"),
     }

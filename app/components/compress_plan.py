@@ -41,8 +41,8 @@ def show_plan(question: dict[str, Any], place: Any) -> dict[str, Any] | None:
     if imports_refused({"backbone": question["backbone"]}):
         return None
     budget = question["compression"]
-    if not any(budget.get(limit) for limit in ("madds", "params", "latency_ms", "preset")):
-        st.info("Give a budget: for MAdds, params or time.", icon=":material/info:")
+    if not any(budget.get(limit) for limit in ("madds", "params", "stored_bytes", "latency_ms", "preset")):
+        st.info("Give a budget: for MAdds, params, bytes or time.", icon=":material/info:")
         return None
     planned = ask_plan(question)
     place["plane"] = st.container(border=planned is not None)
@@ -82,7 +82,7 @@ def ask_plan(question: dict[str, Any]) -> dict[str, Any] | None:
 def offer_ways_out(error: Refusal, budget: dict[str, Any]) -> None:
     """Draw buttons that correct a refused question: a larger budget, a network with a similar name, or the last setting undone."""
     for quantity, share in error.larger_budgets(budget).items():
-        name = "MAdds" if quantity == "madds" else quantity
+        name = {"madds": "MAdds", "stored_bytes": "bytes"}.get(quantity, quantity)
         st.button(
             f"Raise the {name} budget to {space_percent(share)}",
             on_click=enter,

@@ -20,7 +20,7 @@ from nes_lab.worker.client import Refusal, WorkerError
 __all__ = ["ask_region", "show_plane", "show_sliders"]
 
 REGIONS_KEPT = 50
-_LIMITS = ("madds", "params", "latency_ms")
+_LIMITS = ("madds", "params", "latency_ms", "stored_bytes")
 
 
 def show_plane(question: dict[str, Any], planned: dict[str, Any]) -> None:
@@ -57,7 +57,7 @@ def show_sliders(slots: dict[str, Any], question: dict[str, Any], planned: dict[
 
 def entry_of(quantity: str, budget: dict[str, Any]) -> Any:
     """Return a function that enters a share into the field of a budget. 100% clears the field if there is another limit."""
-    other = budget["params" if quantity == "madds" else "madds"] or budget["latency_ms"]
+    other = budget["params" if quantity == "madds" else "madds"] or budget["latency_ms"] or budget["stored_bytes"]
 
     def slid(share: float) -> None:
         enter(f"compression.{quantity}", "" if share >= 1 and other else share_text(share))

@@ -36,7 +36,7 @@ MOST_PIXELS, MOST_SAMPLES, MOST_CLASSES = 10**5, 10**8, 10**6
 COMPRESSION_FIELDS = {
     name: field
     for name, field in CompressionConfig.model_fields.items()
-    if name in ("params", "madds", "latency_ms", "preset", *PlanOptions.names())
+    if name in ("params", "madds", "latency_ms", "stored_bytes", "preset", *PlanOptions.names())
 }
 """Fields of the config's compression section that are flags too, with the same default and description."""
 
@@ -101,10 +101,10 @@ def compression_config(options: PlanFlags) -> CompressionConfig:
         BudgetError: If the flags give neither a budget nor a preset.
         OptionError: If a flag's value is not among its choices, or out of range.
     """
-    aims = (options.params, options.madds, options.latency_ms, options.preset)
+    aims = (options.params, options.madds, options.latency_ms, options.stored_bytes, options.preset)
     if all(aim is None for aim in aims):
         raise BudgetError(
-            "give a budget, such as --madds 75%, --params 1.2M or --latency-ms 75%, or a --preset such as released_x2"
+            "give a budget, such as --madds 75%, --params 1.2M, --stored-bytes 200k or --latency-ms 75%, or a --preset such as released_x2"
         )
     settings: dict[str, Any] = {name: getattr(options, name) for name in COMPRESSION_FIELDS}
     settings["overrides"] = options.overrides or {}
@@ -173,7 +173,7 @@ def read_plan(path: Path, options: PlanFlags) -> CompressionPlan:
     from nes_lab.records.compression_plan import CompressionPlan
 
     defaults = {flag.name: flag.default for flag in fields(options)}
-    for name in ("params", "madds", "latency_ms", "preset", "snap"):
+    for name in ("params", "madds", "latency_ms", "stored_bytes", "preset", "snap"):
         given = getattr(options, name)
         if (
             given != defaults[name] and given is not False

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from nes_lab.config.load import knobs
 from nes_lab.config.sections import ExperimentConfig
-from nes_lab.records.budget import parse_latency, parse_quantity
+from nes_lab.records.budget import parse_bytes, parse_latency, parse_quantity
 
 __all__ = ["DECIDE", "MAY_CHANGE", "MAY_MOVE", "OnResume", "SettingChange", "on_resume", "setting_changes"]
 
@@ -51,8 +51,8 @@ DECIDE = {
     "data": "name image_size batch_size limit holdout augment color_jitter erase crop_scale interpolation normalize "
     "preprocess samples val_fold",
     "backbone": "name width pretrained new_head options",
-    "compression": "params madds latency_ms preset strategy routing scope boundary patch_channels share windows round_to wiring "
-    "min_channels include exclude overrides reach squash momentum learner initial_weights search_starts calibration snap",
+    "compression": "params madds latency_ms stored_bytes preset strategy routing scope boundary patch_channels share windows round_to "
+    "wiring min_channels include exclude overrides reach squash momentum learner initial_weights search_starts calibration snap",
     "training": "epochs optimizer lr momentum optimizer_options weight_decay schedule decay_epochs decay_rate min_lr "
     "warmup_epochs warmup_lr label_smoothing mixup cutmix ema_decay ema_warmup kd_weight kd_temperature amp accumulate "
     "processes sync_batchnorm starts_lr_scale starts_warmup_epochs starts_momentum_end starts_freeze_epoch starts_snap_epoch "
@@ -64,6 +64,7 @@ QUANTITIES: dict[str, Callable[[Any], float | str | None]] = {
     "compression.params": parse_quantity,
     "compression.madds": parse_quantity,
     "compression.latency_ms": parse_latency,
+    "compression.stored_bytes": parse_bytes,
 }
 """Fields whose values can be written in several ways, and how they are read."""
 

@@ -19,7 +19,7 @@ from nes_lab.config.training import TrainingConfig
 from nes_lab.errors import check_choice
 from nes_lab.geometry.epitome_geometry import Boundary
 from nes_lab.import_spec import check_import_spec, is_import_spec
-from nes_lab.records.budget import parse_latency, parse_quantity
+from nes_lab.records.budget import parse_bytes, parse_latency, parse_quantity
 from nes_lab.records.dataset_facts import DATASET_FACTS, DatasetName
 from nes_lab.records.options import (
     ClassOrder,
@@ -215,6 +215,10 @@ class CompressionConfig(Section):
         default=None,
         description="Time budget, measured here by tuning: milliseconds, or a share of the dense network's time such as 75%.",
     )
+    stored_bytes: str | float | int | None = Field(
+        default=None,
+        description="Budget for the bytes of the saved tensors: a fraction such as 10% or 0.1, or a number such as 200k.",
+    )
     preset: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
         default=None, description="A named compression instead of a budget, such as released_x2 or both_axes."
     )
@@ -255,10 +259,11 @@ class CompressionConfig(Section):
     def _current_names(cls, values: Any) -> Any:
         return current_section("compression", values) if isinstance(values, Mapping) else values
 
-    @field_validator("params", "madds", mode="after")
+    @field_validator("params", "madds", "stored_bytes", mode="after")
     @classmethod
     def _is_quantity(cls, value: str | float | int | None, info: ValidationInfo) -> str | float | int | None:
-        number = parse_quantity(value, info.field_name or "budget")
+        parse = parse_bytes if info.field_name == "stored_bytes" else parse_quantity
+        number = parse(value, info.field_name or "budget")
         if number is not None and number > LARGEST_BUDGET:
             raise ValueError(f"no network has more than {LARGEST_BUDGET:g}")
         return value
@@ -281,16 +286,16 @@ class CompressionConfig(Section):
 
     @model_validator(mode="after")
     def _has_one_aim(self) -> CompressionConfig:
-        budget = any(limit is not None for limit in (self.params, self.madds, self.latency_ms))
+        budget = any(limit is not None for limit in (self.params, self.madds, self.latency_ms, self.stored_bytes))
         if budget and self.preset is not None:
-            raise ValueError("give a budget (params, madds, latency_ms) or a preset, not both")
+            raise ValueError("give a budget (params, madds, stored_bytes, latency_ms) or a preset, not both")
         if self.search_starts and self.initial_weights != "fit":
             raise ValueError("search_starts=true needs initial_weights='fit': the search fits epitomes to the weights")
         if self.calibration and not self.search_starts:
             raise ValueError(f"calibration={self.calibration} needs search_starts=true")
         if not budget and self.preset is None:
             raise ValueError(
-                "give params, madds, latency_ms or several (or a preset); for a dense network leave compression empty"
+                "give params, madds, stored_bytes, latency_ms or several (or a preset); for a dense network leave compression empty"
             )
         return self
 

@@ -27,6 +27,7 @@ from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.nn.free_starts import FreeStarts
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.model_checks import check_module
+from nes_lab.nn.starts import FrozenStarts
 from nes_lab.records.cost_report import CostReport, LayerCost, gaps_text
 from nes_lab.records.counts import Counts
 
@@ -79,7 +80,7 @@ def count(model: nn.Module, example_input: Any) -> CostReport:
     return CostReport(
         params=stored_params(model),
         madds=sum(r.madds for r in rows),
-        stored_bytes=tensor_counts(_saved(model.modules(), _learner_modules(model), set())).stored_bytes,
+        stored_bytes=_saved_bytes(model.modules(), _learner_modules(model), set()),
         learner_params=sum(r.learner_params for r in rows),
         adds=sum(r.adds for r in rows),
         weight_madds=sum(r.weight_madds for r in rows),
@@ -134,24 +135,24 @@ def _stored_here(module: nn.Module, learners: set[int]) -> Iterator[Tensor]:
         yield module.scale
 
 
-def _saved(modules: Iterable[nn.Module], learners: set[int], seen: set[int]) -> list[Tensor]:
-    """List the parameters and persistent buffers of modules, without those of child modules.
+def _saved_bytes(modules: Iterable[nn.Module], learners: set[int], seen: set[int]) -> int:
+    """Return the bytes in a file of the parameters and persistent buffers of modules, without those of child modules.
 
     ``learners`` holds the ids of modules to skip: the networks that predict starts. ``seen`` holds the ids of tensors to
     skip, because they were listed before. The ids of the listed tensors are added to ``seen``.
     """
-    tensors = []
+    stored_bytes = 0
     for module in modules:
         if id(module) in learners:
             continue
         # a saved folder holds one number per start: anchors and offsets are added up
         names = () if isinstance(module, FreeStarts) else module._buffers.keys() - module._non_persistent_buffers_set
-        kept = (module._buffers[name] for name in names)
-        for tensor in (*module._parameters.values(), *kept):
+        smaller = module.stored_integers() if isinstance(module, FrozenStarts) else {}
+        for name, tensor in {**module._parameters, **{name: module._buffers[name] for name in names}}.items():
             if tensor is not None and id(tensor) not in seen:
                 seen.add(id(tensor))
-                tensors.append(tensor)
-    return tensors
+                stored_bytes += tensor_counts([smaller[name] if name in smaller else tensor]).stored_bytes
+    return stored_bytes
 
 
 def _learner_modules(model: nn.Module) -> set[int]:
@@ -195,7 +196,7 @@ def _rows(model: nn.Module, own: dict[str, int], calls: dict[str, _Calls]) -> It
         seen.update(map(id, tensors))
         call = calls.get(name, _Calls())
         parts = (module, module.routing) if isinstance(module, EpitomeLayer) else (module,)
-        stored_bytes = tensor_counts(_saved(parts, learners, saved)).stored_bytes
+        stored_bytes = _saved_bytes(parts, learners, saved)
         counts = Counts(tensor_counts(tensors).params, own.get(name, 0) + call.extra.tap_madds, stored_bytes)
         if counts.params or counts.madds:
             yield replace(_row(name, module, counts, call), dense=_dense(module, tensors, call))

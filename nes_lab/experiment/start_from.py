@@ -30,7 +30,7 @@ from nes_lab.export.rebuild import dense_network
 from nes_lab.export.saved_config import CONFIG, WEIGHTS, read_saved_config
 from nes_lab.import_spec import origin_of
 from nes_lab.records.budget import Budget
-from nes_lab.records.counts import Counts
+from nes_lab.records.counts import QUANTITIES
 from nes_lab.runs import layout
 from nes_lab.runs.files import sha256_of
 from nes_lab.runs.handle import RunHandle
@@ -318,15 +318,19 @@ def _why_kept(compression: CompressionConfig, network: nn.Module, name: str, dat
     Raises:
         OptionError: If the network has more params or multiply-adds than the configuration allows.
     """
-    asked = {key: value for key in ("params", "madds", "latency_ms", "preset") if (value := getattr(compression, key))}
+    asked = {
+        key: value
+        for key in ("params", "madds", "latency_ms", "stored_bytes", "preset")
+        if (value := getattr(compression, key))
+    }
     words = ", ".join(f"compression.{key}={value}" for key, value in asked.items())
-    limits = {key: asked[key] for key in ("params", "madds") if key in asked}
+    limits = {key: asked[key] for key in QUANTITIES if key in asked}
     about = ""
     if data is not None:
         example = data.example_input()
         own, dense = count(network, example), count(materialize(network), example)
         about = f" (params {own.params:,} of {dense.params:,}, madds {own.madds:,} of {dense.madds:,})"
-        for key, limit in (Budget(**limits).limits(Counts(dense.params, dense.madds)) if limits else {}).items():
+        for key, limit in (Budget(**limits).limits(dense.counts) if limits else {}).items():
             if getattr(own, key) > limit:
                 raise OptionError(
                     f"start={name!r} is compressed already, to {key} {getattr(own, key):,}, which is above "

@@ -5,6 +5,9 @@ Each file or folder is first written under a temporary name and renamed at the e
 Saved models, each a folder with JSON and safetensors:
 ``pretrained``: save a model to a folder and load it (``save_pretrained``, ``from_pretrained``).
 ``saved_config``: read and check ``config.json`` of a saved model.
+``describe``: make the content of ``config.json`` of a saved model.
+``packed``: store tensors in smaller types, and read them back.
+``file_size``: predict how many bytes a saved model takes on disk.
 ``outline``: describe the modules of a model and the arguments of its epitome layers.
 ``backbone_stamp``: say by which name and arguments the backbone of a model is created again.
 ``plain_attributes``: list the plain attributes of a model's modules, and compare two such lists.

@@ -8,35 +8,32 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import safetensors
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from nes_lab import __version__
-from nes_lab.backbones.class_names import classes_of, set_classes
-from nes_lab.backbones.preprocessing import preprocessing_of, set_preprocessing
+from nes_lab.backbones.class_names import set_classes
+from nes_lab.backbones.preprocessing import set_preprocessing
 from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.cost.probe import in_mode
 from nes_lab.errors import CheckpointError, MissingPackageError, NesLabError, OptionError, PlanError
 from nes_lab.export.atomic_write import new_folder
 from nes_lab.export.backbone_stamp import stamp_of, stamps
-from nes_lab.export.hooks import hooks_of
+from nes_lab.export.describe import describe
 from nes_lab.export.hub_download import download_from_hub
 from nes_lab.export.loadable import common_tensors, loading_difference, named_dense_network, stand_in_dense_network
-from nes_lab.export.outline import layer_record, named_epitome_layers, outline
+from nes_lab.export.outline import named_epitome_layers
+from nes_lab.export.packed import pack, unpack
 from nes_lab.export.rebuild import dense_network, rebuild
 from nes_lab.export.saved_config import (
     CONFIG,
-    FORMAT,
-    SCHEMA,
     WEIGHTS,
     add_checksum,
     checked_weights,
     read_saved_config,
 )
-from nes_lab.export.tensors import StoredTensors, collect_tensors, fill, unsaved_buffers
+from nes_lab.export.tensors import collect_tensors, fill
 from nes_lab.import_spec import is_import_spec
 from nes_lab.nn.bake import bake, computed_tensors
 from nes_lab.nn.copy_network import copy_network
@@ -118,8 +115,9 @@ def save_pretrained(
         model = _frozen_copy(model)
     config, tensors = _loadable(model, backbone, plan, metadata)
     with new_folder(folder, overwrite) as temporary:
+        stored, packed = pack(model, tensors)
         try:
-            save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
+            save_file(stored, temporary / WEIGHTS, metadata={"format": "pt"})
         except SafetensorError as error:
             raise CheckpointError(f"weights cannot be written to {folder}: {error}") from error
         weights = {
@@ -127,9 +125,8 @@ def save_pretrained(
             "bytes": (temporary / WEIGHTS).stat().st_size,
             "sha256": sha256_of(temporary / WEIGHTS),
         }
-        (temporary / CONFIG).write_text(
-            json.dumps(add_checksum(config | {"weights": weights}), indent=1) + "\n", encoding="utf-8"
-        )
+        described = add_checksum(config | ({"packed": packed} if packed else {}) | {"weights": weights})
+        (temporary / CONFIG).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
         (temporary / WEIGHTS).chmod(
             (temporary / CONFIG).stat().st_mode
         )  # safetensors creates files that only their owner can read
@@ -252,7 +249,7 @@ def _loadable(
         if saved is not model:
             stored = collect_tensors(saved)
             dense = stand_in_dense_network(saved) if stamp is None else dense
-        config = _describe(saved, stored, stamp, plan, metadata)
+        config = describe(saved, stored, stamp, plan, metadata)
         difference = loading_difference(saved, dense, config, stored.tensors)
         if not difference:
             return config, stored.tensors
@@ -272,44 +269,10 @@ def _refusal(model: nn.Module, backbone: Mapping[str, Any] | str | None, differe
     )
 
 
-def _describe(
-    model: nn.Module,
-    stored: StoredTensors,
-    stamp: Mapping[str, Any] | None,
-    plan: CompressionPlan | None,
-    metadata: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    plan = getattr(model, "nes_lab_plan", None) if plan is None else plan
-    config = {
-        "format": FORMAT,
-        "schema": SCHEMA,
-        "versions": {"nes_lab": __version__, "torch": torch.__version__, "safetensors": safetensors.__version__},
-        "backbone": stamp,
-        "epitome_layers": {name: layer_record(layer) for name, layer in named_epitome_layers(model)},
-        "modules": outline(model),
-        "hooks": hooks_of(model),
-        "tied": stored.tied,
-        "strides": stored.strides,
-        "fixed_parameters": stored.fixed,
-        "transient": {
-            s.name: str(s.tensor.dtype).removeprefix("torch.") for s in unsaved_buffers(model) if s.tensor is not None
-        },
-        "plan": plan.to_dict() if isinstance(plan, CompressionPlan) else None,
-        "metadata": dict(metadata or {}),
-        "classes": classes_of(model),
-        "preprocessing": None if (shown := preprocessing_of(model)) is None else shown.to_dict(),
-    }
-    try:
-        # through JSON, tuples become lists, which is also what a reader of the file gets
-        return json.loads(json.dumps(config, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"metadata= and the backbone's options should be plain data for JSON: {error}") from error
-
-
 def _read_weights(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
     path = checked_weights(folder, dict(config))
     try:
-        return load_file(path)
+        return unpack(load_file(path), config.get("packed", {}))
     except (OSError, SafetensorError, ValueError, MemoryError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from nes_lab.errors import CheckpointError, OptionError
 from nes_lab.geometry.start_rules import ROUTING_MODES
+from nes_lab.geometry.stored_types import wrong_packing
 from nes_lab.import_spec import check_import_spec, is_import_spec
 from nes_lab.records.preprocessing import Preprocessing
 from nes_lab.runs.files import sha256_of
@@ -164,6 +165,8 @@ def _check_content(path: Path, config: dict[str, Any]) -> None:
         isinstance(hooks, dict) and all(isinstance(h, list) and _are_names(h) for h in hooks.values()),
         "'hooks' must hold lists of names",
     )
+    wrong = wrong_packing(config.get("packed", {}))  # only where a tensor has a smaller type in the file
+    need(not wrong, wrong)
     need(_are_names(config.get("classes")), "'classes' must hold names")
     wrong = _wrong_preprocessing(config.get("preprocessing"))
     need(not wrong, f"preprocessing: {wrong}")

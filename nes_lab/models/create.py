@@ -26,6 +26,7 @@ def create_model(
     params: float | str | None = None,
     madds: float | str | None = None,
     latency_ms: float | str | None = None,
+    stored_bytes: float | str | None = None,
     pretrained: bool = False,
     checkpoint: str | Path | None = None,
     num_classes: int | None = None,
@@ -44,8 +45,10 @@ def create_model(
             the dense network, as ``"package.module:function"``; then give a budget.
         params: Limit on the number of params: a share of the dense network (``"60%"``, 0.6) or a number (``"2M"``); None: no limit.
         madds: Limit on multiply-adds: a share of the dense network (``"75%"``, 0.75) or a number (``"350M"``); None: no limit.
-        latency_ms: Limit on the measured time of one forward pass, in milliseconds; None: no limit. If ``params``, ``madds`` and
-            ``latency_ms`` are all None, the default budget of the model is used (see ``nes_lab.models.cards.card(name)``).
+        latency_ms: Limit on the measured time of one forward pass, in milliseconds; None: no limit.
+        stored_bytes: Limit on the bytes of the saved tensors: a share of the dense network (``"10%"``, 0.1) or a number (``"200k"``);
+            None: no limit. If no limit is given, the default budget of the model is used (see
+            ``nes_lab.models.cards.card(name)``).
         pretrained: Start from timm's pretrained weights, downloaded on first use. Each epitome is fitted to its layer's weight.
         checkpoint: Path of a ``.safetensors`` file with the dense network's weights, to start from; None: no file is read.
         num_classes: Number of outputs; None: the backbone's default.
@@ -78,7 +81,7 @@ def create_model(
         raise OptionError(
             f"input_size={input_size!r}; give the side of the image in pixels, such as {chosen.input_size}"
         )
-    limits = {"params": params, "madds": madds, "latency_ms": latency_ms}
+    limits = {"params": params, "madds": madds, "latency_ms": latency_ms, "stored_bytes": stored_bytes}
     budget = Budget(**(limits if any(v is not None for v in limits.values()) else chosen.budget))
     dense = dense_backbone(
         chosen.backbone,

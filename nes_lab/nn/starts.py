@@ -27,6 +27,7 @@ from nes_lab.execution.base import AxisState
 from nes_lab.execution.layer_taps import LearnedStarts
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.geometry.start_rules import routing_mode, rule_starts
+from nes_lab.geometry.stored_types import start_type
 
 __all__ = [
     "LEARNED_STARTS",
@@ -476,6 +477,20 @@ class FrozenStarts(Starts):
         if self.fractional or torch.compiler.is_compiling() or type(table) is not Tensor or table.is_meta:
             return None
         return axis_slices(table.detach().cpu().round().long().numpy(), self.geometry, axis)
+
+    def stored_integers(self) -> dict[str, Tensor]:
+        """Return the rounded starts by name, as integers of the smallest type that holds them. A file stores them so.
+
+        The result is empty if starts can lie between two cells.
+        """
+        if self.fractional:
+            return {}
+        return {
+            start_name(self.geometry, axis): (self.read(axis) % self.geometry.axes[axis].cells).to(
+                getattr(torch, start_type(self.geometry.axes[axis].cells))
+            )
+            for axis, _ in self.tables()
+        }
 
     def read(self, axis: int) -> Tensor:
         """Return the starts (positions of patches in the epitome) of one weight axis, as integers if they were rounded."""

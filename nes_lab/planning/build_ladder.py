@@ -21,6 +21,7 @@ from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import LayerPlan
 from nes_lab.records.cost_report import NotCounted, gaps_text
+from nes_lab.records.counts import QUANTITIES
 from nes_lab.records.options import PlanOptions
 
 __all__ = ["build_ladder", "ladder_of_survey", "resolved_scope"]
@@ -94,7 +95,7 @@ def ladder_of_survey(
 
 def _check_counted(gaps: Sequence[NotCounted], budget: Budget | None) -> None:
     """Raise a ``BudgetError`` if a budget limits a quantity that could not be counted."""
-    for quantity in ("params", "madds"):
+    for quantity in QUANTITIES:
         limit = getattr(budget, quantity, None)
         named = gaps_text([gap for gap in gaps if gap.quantity == quantity])
         if limit is not None and named:
@@ -105,7 +106,7 @@ def resolved_scope(surveyed: Survey, budget: Budget | None, options: PlanOptions
     """Choose ``joint`` or ``separable`` if the option ``scope`` is ``auto``; otherwise return the option.
 
     With ``joint``, each patch has its own starts (positions in the epitome). With ``separable``, each axis has its own
-    starts. ``auto`` becomes ``joint`` if the budget limits only params. It becomes ``separable`` if multiply-adds or
+    starts. ``auto`` becomes ``joint`` if the budget limits only params or bytes. It becomes ``separable`` if multiply-adds or
     time must fall, or if both scopes give the same weight.
     """
     if options.scope != "auto":

@@ -44,6 +44,7 @@ def compress(
     params: Limit = None,
     madds: Limit = None,
     latency_ms: Limit = None,
+    stored_bytes: Limit = None,
     initial_weights: EpitomeInit = "fit",
     generator: torch.Generator | None = None,
     verify: bool = True,
@@ -61,14 +62,15 @@ def compress(
     params: Limit = None,
     madds: Limit = None,
     latency_ms: Limit = None,
+    stored_bytes: Limit = None,
     example_input: Any = None,
     verify: bool = True,
     **options: Any,
 ) -> Model:
     """Copy a model, and replace the layers that a compression plan names by epitome layers.
 
-    Give a plan, or a budget: one or more of ``params``, ``madds`` and ``latency_ms``, and ``example_input``. With a budget the
-    plan is made first, by :func:`nes_lab.plan_for_budget`. The plan is the result's attribute ``nes_lab_plan``.
+    Give a plan, or a budget: one or more of ``params``, ``madds``, ``latency_ms`` and ``stored_bytes``, and ``example_input``.
+    With a budget the plan is made first, by :func:`nes_lab.plan_for_budget`. The plan is the result's attribute ``nes_lab_plan``.
 
     The result runs once. It is compared with the plan: how often each replaced layer is called, params and multiply-adds. A
     difference is an error. A warning says why the comparison could not be made, for example for a plan of an older version.
@@ -90,6 +92,8 @@ def compress(
         madds: Limit on multiply-adds: a share of the dense model (``"75%"``, 0.75) or a number (``"350M"``); None: no limit.
         latency_ms: Limit on the measured time of one forward pass: milliseconds, or a share of the dense model's time; None:
             no limit.
+        stored_bytes: Limit on the bytes of the saved tensors: a share of the dense model (``"10%"``, 0.1) or a number (``"200k"``);
+            None: no limit.
         example_input: Input of one forward pass, for a budget: a tensor, a tuple of arguments or a dict of keyword arguments.
             Its batch size and image size set the multiply-adds and the time. With a plan: the input of the run that compares
             the result with the plan. None, only with a plan: an input is made from the description in the plan.
@@ -120,7 +124,7 @@ def compress(
 
     Source: Zhou et al., ICLR 2020, arXiv:1907.05642.
     """
-    limits = {"params": params, "madds": madds, "latency_ms": latency_ms}
+    limits = {"params": params, "madds": madds, "latency_ms": latency_ms, "stored_bytes": stored_bytes}
     given = {name: limit for name, limit in limits.items() if limit is not None}
     if plan is not None:
         _refuse_beside_plan(given | options)
@@ -149,16 +153,16 @@ def _check_budget(model: object, given: dict[str, Any], example_input: Any, opti
     known = PlanKeywords.__annotations__
     for name in options:
         if name not in known:
-            near = closest(name, (*known, "params", "madds", "latency_ms", "example_input"))
+            near = closest(name, (*known, "params", "madds", "latency_ms", "stored_bytes", "example_input"))
             raise OptionError(
-                f"compress has no argument {name!r}.{near} A budget is params=, madds= and latency_ms=; its other options are "
-                "those of nes_lab.plan_for_budget"
+                f"compress has no argument {name!r}.{near} A budget is params=, madds=, stored_bytes= and latency_ms=; its other "
+                "options are those of nes_lab.plan_for_budget"
             )
     if not isinstance(model, nn.Module):
         raise PlanError(f"model is a {type(model).__name__}; compress takes a module")
     if not given:
         raise PlanError(
-            "plan is None, and so are params, madds and latency_ms; give a plan, or a budget such as madds='75%' with "
+            "plan is None, and so are params, madds, stored_bytes and latency_ms; give a plan, or a budget such as madds='75%' with "
             "example_input"
         )
     if example_input is None:

@@ -1,4 +1,4 @@
-"""Choose the sizes of flat epitomes, which layers can share, for a budget on params.
+"""Choose the sizes of flat epitomes, which layers can share, for a budget on params or stored bytes.
 
 The epitomes of a plan have exactly as many cells as the budget leaves room for: no channels are rounded. All epitomes shrink by the
 same ratio of cells to weights, but none below one patch of the layers that read it.
@@ -23,9 +23,10 @@ from nes_lab.planning.overrides import LayerSettings, settings_by_layer
 from nes_lab.planning.sharing import shared_names
 from nes_lab.planning.survey import Survey, SurveyedLayer, run_and_list, with_reasons
 from nes_lab.records.budget import Budget
-from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
+from nes_lab.records.compression_plan import CompressionPlan, Epitome, LayerPlan
 from nes_lab.records.cost_report import gaps_text
 from nes_lab.records.counts import Counts
+from nes_lab.records.counts import total as sum_counts
 from nes_lab.records.options import PlanOptions
 from nes_lab.records.reachable import Reachable
 from nes_lab.text import format_number, format_room, format_share
@@ -75,10 +76,38 @@ class FlatLayers:
             fewest[name] = max(fewest[name], plan.epitome_shape[0])
         return fewest
 
-    def other_params(self) -> int:
-        """Return the params of the compressed network outside of the cells: dense layers, biases, factors and starts."""
-        planned = sum(p.predicted.params - p.epitome_shape[0] - p.dense.params for p in self.plans)
-        return self.survey.dense.params + planned
+    @cached_property
+    def dtypes(self) -> dict[str, str]:
+        """Name of each epitome -> dtype of its cells."""
+        plan = self.plan(self.fewest_cells, None)
+        return {name: epitome.dtype for name, epitome in plan.epitomes.items()}
+
+    @cached_property
+    def other(self) -> Counts:
+        """Counts of the compressed network without the cells of its epitomes."""
+        return self.least - self._of_cells(self.fewest_cells)
+
+    def _of_cells(self, cells: Mapping[str, int]) -> Counts:
+        return sum_counts(Epitome.of((count,), self.dtypes[name]).counts for name, count in cells.items())
+
+    def largest(self, limits: Mapping[str, float]) -> dict[str, int] | None:
+        """Return the cells of each epitome in the largest network that meets all limits; None if even the smallest does not.
+
+        Args:
+            limits: Name of each limited quantity -> the largest number of it.
+        """
+
+        def meets(cells: Mapping[str, int]) -> bool:
+            counts = self.other + self._of_cells(cells)
+            return all(getattr(counts, name) <= limit for name, limit in limits.items())
+
+        few, many = sum(self.fewest_cells.values()), sum(self.weights.values()) + sum(self.fewest_cells.values()) + 1
+        if not meets(self.fewest_cells):
+            return None
+        while many - few > 1:  # the limits are met with ``few`` cells, and not with ``many``
+            middle = (few + many) // 2
+            few, many = (middle, many) if meets(self.cells(middle)) else (few, middle)
+        return self.cells(few)
 
     def cells(self, total: int) -> dict[str, int]:
         """Distribute a number of cells: each epitome gets the same share of its weights, but not too few for its patches.
@@ -115,8 +144,9 @@ class FlatLayers:
         notes = (*plan.notes, *([f"not counted: {gaps}"] if gaps else []))
         return replace(plan, snap=self.options.snap, notes=notes)
 
+    @cached_property
     def least(self) -> Counts:
-        """Return the counts of the smallest network that can be reached."""
+        """Counts of the smallest network that can be reached."""
         return self.plan(self.fewest_cells, None).predicted
 
 
@@ -125,7 +155,7 @@ def flat_plan(model: nn.Module, budget: Budget, example_input: Any, options: Pla
 
     Args:
         model: The dense model; it is not changed.
-        budget: The budget. It can limit params; other limits are met only if the dense network meets them.
+        budget: The budget. It can limit params and stored bytes; other limits are met only if the dense network meets them.
         example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments.
         options: Options of planning, with the scope ``flat``.
 
@@ -152,15 +182,14 @@ def flat_plan_of_survey(surveyed: Survey, model: nn.Module, budget: Budget, opti
     flat = flat_layers(surveyed, model, options)
     limits = budget.limits(surveyed.dense)
     _check_costs(budget, limits, surveyed.dense)
-    limit = limits.get("params", surveyed.dense.params)
-    if limit >= surveyed.dense.params:
+    if all(limit >= getattr(surveyed.dense, name) for name, limit in limits.items()):
         plan = replace(flat, layers=(), names=(), plans=()).plan({}, budget)
         return replace(plan, notes=(*plan.notes, "the dense model already meets the budget"))
-    room = floor(limit) - flat.other_params()
-    if room < sum(flat.fewest_cells.values()):
-        raise _unreachable(flat, limit)
-    plan = flat.plan(flat.cells(room), budget)
-    return replace(plan, notes=(*plan.notes, *_notes(plan, limit)))
+    cells = flat.largest(limits)
+    if cells is None:
+        raise _unreachable(flat, limits)
+    plan = flat.plan(cells, budget)
+    return replace(plan, notes=(*plan.notes, *_notes(plan, limits)))
 
 
 def flat_layers(surveyed: Survey, model: nn.Module, options: PlanOptions) -> FlatLayers:
@@ -212,7 +241,7 @@ def flat_region(flat: FlatLayers) -> Reachable:
     Args:
         flat: The layers that get flat epitomes.
     """
-    dense, least = flat.survey.dense, flat.least()
+    dense, least = flat.survey.dense, flat.least
     madds, fewest, most = float(dense.madds), float(least.params), float(dense.params)
     return Reachable(dense, least, (madds,), (fewest,), (most,), (madds, madds), (most, fewest))
 
@@ -257,28 +286,31 @@ def _check_costs(budget: Budget, limits: Mapping[str, float], dense: Counts) -> 
     if limits.get("madds", dense.madds) < dense.madds:
         raise BudgetError(
             f"madds={format_number(limits['madds'])} cannot be met: {FULL_MADDS} ({format_number(dense.madds)}). Leave out share and "
-            "windows, or limit params"
+            "windows, or limit params or stored_bytes"
         )
 
 
-def _unreachable(flat: FlatLayers, limit: float) -> BudgetError:
-    least, dense = flat.least(), flat.survey.dense
+def _unreachable(flat: FlatLayers, limits: Mapping[str, float]) -> BudgetError:
+    least, dense = flat.least, flat.survey.dense
     factors = sum(prod(plan.geometry.starts_shape(0)) for plan in flat.plans)
+    name, limit = next((name, limit) for name, limit in limits.items() if getattr(least, name) > limit)
+    reached = getattr(least, name)
     return BudgetError(
-        f"params={format_number(limit)} cannot be met: the least reachable is {format_number(least.params)} ({least.params:,}, "
-        f"{format_share(least.params / dense.params)} of dense) with {_described(flat.options)}. "
-        f"{format_number(factors)} of them are factors of "
-        "windows; larger patch_channels or fewer windows need fewer",
+        f"{name}={format_number(limit)} cannot be met: the least reachable is {format_number(reached)} ({reached:,}, "
+        f"{format_share(reached / getattr(dense, name))} of dense) with {_described(flat.options)}. It has {format_number(factors)} "
+        "factors of windows; larger patch_channels or fewer windows need fewer",
         least=least,
         dense=dense,
     )
 
 
-def _notes(plan: CompressionPlan, limit: float) -> Sequence[str]:
+def _notes(plan: CompressionPlan, limits: Mapping[str, float]) -> Sequence[str]:
     weights = sum(prod(layer.weight_shape) * layer.windows for layer in plan.layers.values())
     cells = sum(epitome.params for epitome in plan.epitomes.values())
+    share, name = max((getattr(plan.predicted, name) / limit, name) for name, limit in limits.items())
+    name = {"madds": "MAdds", "stored_bytes": "bytes"}.get(name, name)
     return (
         f"{len(plan.epitomes)} flat epitome{'s' if len(plan.epitomes) != 1 else ''} with {cells:,} cells; each cell is read "
         f"{weights / cells:.1f} times on average",
-        f"under the params budget by {format_room(plan.predicted.params / limit)}",
+        f"under the {name} budget by {format_room(share)}",
     )

@@ -5,6 +5,7 @@ Tests: tests/experiment/test_build.py.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from torch import nn
@@ -58,8 +59,9 @@ def plan_from_config(
 
 
 def budget_of(config: Any) -> Budget:
-    """Return the budget that a configuration describes: its limits on params, multiply-adds and measured time."""
-    return Budget(params=config.params, madds=config.madds, latency_ms=config.latency_ms)
+    """Return the budget that a configuration describes: its limits on params, multiply-adds, measured time and stored bytes."""
+    limits = {field.name: getattr(config, field.name) for field in fields(Budget)}
+    return Budget(**limits)
 
 
 def plan_options(config: Any, seed: int = 0) -> PlanOptions:

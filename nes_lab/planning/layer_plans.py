@@ -17,6 +17,7 @@ from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry, Scope
 from nes_lab.geometry.flat_geometry import FLAT_PATCH_CHANNELS, make_geometry
 from nes_lab.geometry.start_rules import routing_mode, sampled_axes
+from nes_lab.geometry.stored_types import start_bytes
 from nes_lab.planning.survey import Survey, SurveyedLayer
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan, Epitome, KeptLayer, LayerCalls, LayerPlan
@@ -61,11 +62,11 @@ def plan_layer(
     factors = prod(geometry.starts_shape(0)) if scope == "flat" else 0  # one per window
     fewer = prod(layer.weight_shape) - prod(epitome_shape)
     cell_bytes = layer.module.weight.element_size()  # type: ignore[union-attr]
-    start_bytes = 8 if cell_bytes == 8 else 4  # starts are float64 in a float64 layer, float32 in any other
+    start_bytes = _start_bytes(geometry, sampled, cell_bytes, options.snap) if learned else 0
     predicted = Counts(
         params=dense.params - fewer + factors + stored,
         madds=min(executions.values()),
-        stored_bytes=dense.stored_bytes - (fewer - factors) * cell_bytes + stored * start_bytes,
+        stored_bytes=dense.stored_bytes - (fewer - factors) * cell_bytes + start_bytes,
     )
     return LayerPlan(
         kind=layer.kind,
@@ -86,6 +87,13 @@ def plan_layer(
         calls=tuple(LayerCalls(shape, times) for shape, times in Counter(layer.calls).items()),
         windows=options.windows,
     )
+
+
+def _start_bytes(geometry: EpitomeGeometry, sampled: Sequence[int], cell_bytes: int, snap: bool) -> int:
+    """Return the bytes of learned starts in a file. Rounded ones are integers of the smallest type that holds them."""
+    floats = 8 if cell_bytes == 8 else 4  # starts are float64 in a float64 layer, float32 in any other
+    sizes = {axis: start_bytes(geometry.axes[axis].cells) if snap else floats for axis in sampled}
+    return sum(prod(geometry.starts_shape(axis)) * size for axis, size in sizes.items())
 
 
 def _patch(weight_shape: Sequence[int], epitome_shape: Sequence[int], options: PlanOptions) -> tuple[int, int]:

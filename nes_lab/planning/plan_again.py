@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import nn
 
+from nes_lab.export.file_size import with_file_bytes
 from nes_lab.planning.build_ladder import ladder_of_survey, resolved_scope
 from nes_lab.planning.flat_plan import flat_layers, flat_plan_of_survey, flat_region
 from nes_lab.planning.ladder import Ladder
@@ -23,6 +24,7 @@ from nes_lab.planning.survey import run_and_list, with_reasons
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.records.counts import QUANTITIES
 from nes_lab.records.options import PlanOptions
 from nes_lab.records.reachable import Reachable
 
@@ -59,7 +61,7 @@ class PlanAgain:
         """Return the plan for a budget.
 
         Args:
-            budget: Limits on params and multiply-adds; no limit on time.
+            budget: Limits on params, multiply-adds and stored bytes; no limit on time.
             options: Options of planning with the strategy ``uniform``; None takes the defaults.
             on_progress: Called as a new ladder is made. An error that it raises ends the work.
 
@@ -68,8 +70,9 @@ class PlanAgain:
             OptionError: If an option is wrong, or a pattern matches no layer.
         """
         if options is not None and options.scope == "flat":
-            return flat_plan_of_survey(self._survey, self._model, budget, options)
-        return plan_on_ladder(self.ladder(budget, options or PlanOptions(), on_progress), budget)
+            return with_file_bytes(self._model, flat_plan_of_survey(self._survey, self._model, budget, options))
+        plan = plan_on_ladder(self.ladder(budget, options or PlanOptions(), on_progress), budget)
+        return with_file_bytes(self._model, plan)
 
     def region(
         self, budget: Budget, options: PlanOptions | None = None, on_progress: OnProgress | None = None
@@ -109,7 +112,7 @@ class PlanAgain:
         """
         surveyed = with_reasons(self._survey, self._model, options)
         options = replace(options, scope=resolved_scope(surveyed, budget, options))
-        limited = [name for name in ("params", "madds") if getattr(budget, name) is not None]
+        limited = [name for name in QUANTITIES if getattr(budget, name) is not None]
         key = f"{limited if self._survey.report.not_counted else ''}{options!r}"
         ladder = self._ladders.pop(key, None) or ladder_of_survey(
             self._survey, self._model, options, budget, on_progress

@@ -3,7 +3,7 @@
 1. :func:`~nes_lab.planning.build_ladder.build_ladder` lists every size each layer can shrink to.
 2. A strategy (:mod:`nes_lab.planning.strategies`) chooses which layer shrinks next. This gives a list of sizes of the
    model, from dense to smallest.
-3. The first size in this list that meets the limits on params and multiply-adds becomes the plan.
+3. The first size in this list that meets the limits on params, multiply-adds and stored bytes becomes the plan.
 4. If the budget limits time, :mod:`nes_lab.planning.latency` measures which of the remaining sizes is fast enough.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 from torch import nn
 
 from nes_lab.errors import BudgetError, OptionError
+from nes_lab.export.file_size import with_file_bytes
 from nes_lab.geometry.epitome_geometry import Boundary
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.planning.build_ladder import build_ladder
@@ -78,7 +79,7 @@ def plan_for_budget(
 
     Args:
         model: The dense model; it is not changed.
-        budget: Limits on params, multiply-adds and measured time; the plan meets all of them.
+        budget: Limits on params, multiply-adds, stored bytes and measured time; the plan meets all of them.
         example_input: Input of one forward pass: a tensor, a tuple of arguments or a dict of keyword arguments. Its batch
             size and image size set the multiply-adds and the time.
         include: Name patterns (``blocks.*.conv_pw``) or types (``Linear``, ``conv2d``) of the layers to replace; by default all that
@@ -148,19 +149,21 @@ def plan_for_budget(
     """
     options = PlanOptions.among(locals())
     if not isinstance(budget, Budget):
-        raise BudgetError(f"budget={budget!r}; give nes_lab.Budget(params=..., madds=..., latency_ms=...)")
+        raise BudgetError(
+            f"budget={budget!r}; give nes_lab.Budget(params=..., madds=..., stored_bytes=..., latency_ms=...)"
+        )
     if sensitivity is not None and strategy != "sensitivity":
         raise OptionError(f"sensitivity is given and strategy={strategy!r}; it goes with strategy='sensitivity'")
     if options.scope == "flat":
-        return flat_plan(model, budget, example_input, options)
+        return with_file_bytes(model, flat_plan(model, budget, example_input, options))
     options, note = _timed_strategy(options, budget)
     ladder = build_ladder(model, example_input, options, budget)
     steps = STRATEGIES[options.strategy](ladder, model, budget, sensitivity, progress, on_progress)
     ladder = replace(ladder, steps=steps)
     if budget.latency_ms is None:
-        return plan_on_ladder(ladder, budget)
+        return with_file_bytes(model, plan_on_ladder(ladder, budget))
     first = _first_rung(ladder, budget)
-    return meet_latency(
+    plan = meet_latency(
         model,
         example_input,
         lambda rung: _with_note(_plan_at(ladder, rung, budget), note),
@@ -171,6 +174,7 @@ def plan_for_budget(
         progress=progress,
         on_progress=on_progress,
     )
+    return with_file_bytes(model, plan)
 
 
 def _timed_strategy(options: PlanOptions, budget: Budget) -> tuple[PlanOptions, str]:

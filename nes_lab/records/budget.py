@@ -1,4 +1,4 @@
-"""Budget: limits on the params, multiply-adds and time of a network. This file also reads the limits from text.
+"""Budget: limits on the params, multiply-adds, time and stored bytes of a network. This file also reads the limits from text.
 
 Limits are read in the same way from Python, YAML files, the command line and the app.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from numbers import Real
 from typing import Any
 
@@ -15,13 +15,16 @@ from nes_lab.errors import BudgetError
 from nes_lab.records.counts import QUANTITIES, Counts, total
 from nes_lab.renamed import warn_renamed
 
-__all__ = ["Budget", "parse_latency", "parse_quantity"]
+__all__ = ["Budget", "parse_bytes", "parse_latency", "parse_quantity"]
 
 _UNITS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "m": 1e6, "G": 1e9, "g": 1e9, "B": 1e9}
 _GROUPS = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:[ ,\u00a0\u202f][0-9]{3})+(?![0-9])")
 """Digits in groups of three, as in 225,000,000 or 225 000 000."""
 
 _TIME = re.compile(r"^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(%|ms)?\s*$")
+_BYTES = re.compile(r"\s*(B|bytes?)\s*$", re.IGNORECASE)
+"""The unit of a number of bytes; a k or an M may stand before it."""
+
 _QUANTITY = re.compile(r"^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(%|[kKmMgGB]?)\s*$")
 
 
@@ -70,6 +73,35 @@ def parse_quantity(value: Any, argument: str = "budget") -> float | None:
     if not math.isfinite(number) or number <= 0:
         raise BudgetError(f"{argument}={value!r} must be finite and above 0; {right}")
     return number
+
+
+def parse_bytes(value: Any, argument: str = "stored_bytes") -> float | None:
+    """Read a limit on stored bytes from a number or text. ``k`` is 1,000.
+
+    A number up to 1 is a fraction of the dense model's bytes. A larger number is the limit itself.
+
+    Args:
+        value: A number, or text such as ``"200k"``, ``"200 kB"``, ``"1.5 MB"``, ``"200000"``, ``"10%"``; None means no limit.
+        argument: Name of the limit, for error messages.
+
+    Returns:
+        A fraction in (0, 1], an absolute number above 1, or None if there is no limit.
+
+    Raises:
+        BudgetError: If the value cannot be read, is not finite, or is not above 0; the message says what to give.
+
+    Examples:
+        >>> parse_bytes("200k"), parse_bytes("1.5 MB"), parse_bytes("200 bytes"), parse_bytes("10 %")
+        (200000.0, 1500000.0, 200.0, 0.1)
+    """
+    bare = _BYTES.sub("", value) if isinstance(value, str) else value
+    try:
+        return parse_quantity(bare, argument)
+    except BudgetError as error:
+        raise BudgetError(
+            f"{argument}={value!r} cannot be read; give a fraction of the dense model's bytes above 0 and at most 1 (0.1 or '10%'), or a "
+            "number of bytes ('200k', '200 kB', '1.5 MB')"
+        ) from error
 
 
 def parse_latency(value: Any, argument: str = "latency_ms") -> float | str | None:
@@ -123,6 +155,8 @@ class Budget:
             multiply-adds.
         latency_ms: Limit on the measured time of one forward pass of the example input. A number is in milliseconds, even below
             1. A text such as ``"75%"`` is a percentage of the dense model's measured time.
+        stored_bytes: Limit on the bytes of the tensors in the file that :func:`nes_lab.save_pretrained` writes, such as ``"200k"`` or
+            ``"200 kB"``. A limit up to 1 is a fraction of the dense model's bytes.
 
     Raises:
         BudgetError: If a limit cannot be read, or if none is given.
@@ -138,14 +172,17 @@ class Budget:
     params: float | None = None
     madds: float | None = None
     latency_ms: float | str | None = None
+    stored_bytes: float | None = None
 
     def __init__(
         self,
         params: float | int | str | None = None,
         madds: float | int | str | None = None,
         latency_ms: float | int | str | None = None,
+        stored_bytes: float | int | str | None = None,
     ) -> None:
-        for name, value in (("params", params), ("madds", madds), ("latency_ms", latency_ms)):
+        given = {"params": params, "madds": madds, "latency_ms": latency_ms, "stored_bytes": stored_bytes}
+        for name, value in given.items():
             object.__setattr__(self, name, value)
         self.__post_init__()
 
@@ -153,11 +190,12 @@ class Budget:
         for name in ("params", "madds"):
             object.__setattr__(self, name, parse_quantity(getattr(self, name), name))
         object.__setattr__(self, "latency_ms", parse_latency(self.latency_ms, "latency_ms"))
-        if self.params is None and self.madds is None and self.latency_ms is None:
-            raise BudgetError("Budget() limits nothing; give params=, madds=, latency_ms= or several")
+        object.__setattr__(self, "stored_bytes", parse_bytes(self.stored_bytes, "stored_bytes"))
+        if all(getattr(self, field.name) is None for field in fields(self)):
+            raise BudgetError("Budget() limits nothing; give params=, madds=, stored_bytes=, latency_ms= or several")
 
     def limits(self, dense: Counts) -> dict[str, float]:
-        """Return the budget's limits on params and multiply-adds as absolute numbers, by name.
+        """Return the budget's limits on params, multiply-adds and stored bytes as absolute numbers, by name.
 
         A quantity without a limit is left out.
 
@@ -185,4 +223,5 @@ class Budget:
 
     def __repr__(self) -> str:
         time = "" if self.latency_ms is None else f", latency_ms={self.latency_ms!r}"
-        return f"Budget(params={self.params}, madds={self.madds}{time})"
+        size = "" if self.stored_bytes is None else f", stored_bytes={self.stored_bytes!r}"
+        return f"Budget(params={self.params}, madds={self.madds}{time}{size})"

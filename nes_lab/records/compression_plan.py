@@ -243,6 +243,8 @@ class CompressionPlan(Record):
         origin: How the plan was made, as text to show: the strategy or preset and its options.
         latency_ms: Measured time (median) of one forward pass of the compressed model, in milliseconds. None if the budget does
             not limit time. ``notes`` names the device of the measurement.
+        file_bytes: Predicted bytes of the folder that :func:`nes_lab.save_pretrained` writes: tensors, header and ``config.json``.
+            None if the budget does not limit stored bytes.
         epitomes: Name of each epitome -> its shape, its dtype, its number of cells and its bytes. An epitome has the name of
             the layer that it belongs to. Layers that share an epitome give its name in :attr:`LayerPlan.reads`. An epitome
             that is left out here gets its entry from the layer's plan.
@@ -278,6 +280,7 @@ class CompressionPlan(Record):
     order: tuple[str, ...] = ()
     origin: str = ""
     latency_ms: float | None = None
+    file_bytes: int | None = None
     epitomes: Mapping[str, Epitome] = field(default_factory=dict)
     snap: bool = False
     example_input: InputPart | None = None

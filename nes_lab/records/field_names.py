@@ -41,6 +41,7 @@ LABELS = {
     "compression.madds": "MAdds budget",
     "compression.params": "Params budget",
     "compression.latency_ms": "Time budget (ms or share)",
+    "compression.stored_bytes": "Budget for the size of the file",
     "compression.preset": "Named compression instead of a budget",
     "compression.strategy": "How layers share the budget",
     "compression.routing": "Who sets the starts",

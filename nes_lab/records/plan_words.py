@@ -16,7 +16,7 @@ from nes_lab.text import format_ms, format_number, format_room, format_shape, fo
 __all__ = ["dense_words", "layer_words", "quantity_words", "settings_words", "stage_words", "times_words", "what_binds"]
 
 Rows = Sequence[Mapping[str, Any]]
-NAMES = {"madds": "MAdds", "params": "params"}
+NAMES = {"madds": "MAdds", "params": "params", "stored_bytes": "bytes"}
 UNTOUCHED = "the budget is met without it"
 """Reason of layers that could shrink."""
 
@@ -25,9 +25,9 @@ def quantity_words(quantity: str, planned: Mapping[str, Any], budget: Mapping[st
     """Return the share of the dense network that a plan has, and how far it is under its budget.
 
     Args:
-        quantity: ``"madds"`` or ``"params"``.
+        quantity: ``"madds"``, ``"params"`` or ``"stored_bytes"``.
         planned: Dict with the counts ``dense`` and ``predicted``, as :meth:`CompressionPlan.to_dict` returns.
-        budget: The user's limits on ``madds`` and ``params``.
+        budget: The user's limits on ``madds``, ``params`` and ``stored_bytes``.
 
     Examples:
         >>> planned = {"dense": {"madds": 1000, "params": 10}, "predicted": {"madds": 598, "params": 9}}
@@ -46,7 +46,7 @@ def what_binds(planned: Mapping[str, Any], budget: Mapping[str, Any]) -> str:
 
     Args:
         planned: Dict with the counts ``dense`` and ``predicted``, and the ``rows`` of the layers.
-        budget: The user's limits on ``madds`` and ``params``.
+        budget: The user's limits on ``madds``, ``params`` and ``stored_bytes``.
 
     Examples:
         >>> row = {"name": "a", "epitome_shape": None, "reason": "depthwise", "madds": 300, "params": 3}
@@ -71,7 +71,7 @@ def dense_words(planned: Mapping[str, Any], budget: Mapping[str, Any]) -> list[s
 
     Args:
         planned: Dict with the counts ``dense`` and ``predicted``, and the ``rows`` of the layers.
-        budget: The user's limits on ``madds`` and ``params``.
+        budget: The user's limits on ``madds``, ``params`` and ``stored_bytes``.
 
     Examples:
         >>> row = {"name": "a", "epitome_shape": None, "reason": "depthwise", "madds": 300, "params": 3}

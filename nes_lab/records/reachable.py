@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nes_lab.records.budget import parse_quantity
+from nes_lab.records.budget import parse_bytes, parse_quantity
 from nes_lab.records.counts import Counts
 
 __all__ = ["Reachable", "budget_at", "share_text", "shares_of"]
@@ -97,7 +97,7 @@ def shares_of(budget: Mapping[str, Any], dense: Mapping[str, int]) -> dict[str, 
     """Return the limits of a budget as shares of the dense network. Quantities without a limit are left out.
 
     Args:
-        budget: Limits on ``madds`` and ``params`` as a user gives them, such as ``"60%"``.
+        budget: Limits on ``madds``, ``params`` and ``stored_bytes`` as a user gives them, such as ``"60%"``.
         dense: Counts of the dense network.
 
     Raises:
@@ -108,6 +108,7 @@ def shares_of(budget: Mapping[str, Any], dense: Mapping[str, int]) -> dict[str, 
         {'madds': 0.6, 'params': 0.25}
     """
     limits = {name: parse_quantity(budget.get(name), name) for name in ("madds", "params")}
+    limits["stored_bytes"] = parse_bytes(budget.get("stored_bytes"))
     return {name: v if v <= 1 else v / dense[name] for name, v in limits.items() if v is not None}
 
 

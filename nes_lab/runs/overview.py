@@ -22,7 +22,7 @@ __all__ = ["DENSE", "budget_text", "filter_runs", "filter_values", "overview"]
 DENSE = "dense"
 SHOWN = ("label", "state", "place", "progress", "time_left", "tags", "top1", "curve", "madds", "params", "latency_ms")
 SHOWN += ("routing", "budget", "note", "group", "duration", "started", "disk", "id")
-_LIMITS = {"madds": "MAdds", "params": "params", "latency_ms": "ms", "preset": ""}
+_LIMITS = {"madds": "MAdds", "params": "params", "latency_ms": "ms", "stored_bytes": "bytes", "preset": ""}
 
 
 def overview(

@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 
 from nes_lab.errors import NesLabError
 from nes_lab.progress_bar import ProgressEvent
-from nes_lab.records.budget import parse_quantity
+from nes_lab.records.budget import parse_bytes, parse_quantity
 from nes_lab.worker.messages import LineReader, send
 
 __all__ = ["Refusal", "Waiting", "Worker", "WorkerError"]
@@ -74,7 +74,7 @@ class Refusal(NesLabError):
         """Return the smallest share that can be reached, for each limit of a budget that is below it.
 
         Args:
-            limits: Limit on ``madds`` and on ``params``, as in a configuration; None: no limit.
+            limits: Limits on ``madds``, ``params`` and ``stored_bytes``, as in a configuration; None: no limit.
 
         Examples:
             >>> counts = {"least": {"madds": 40, "params": 1}, "dense": {"madds": 300, "params": 20}}
@@ -82,8 +82,9 @@ class Refusal(NesLabError):
             {'madds': '13.4%'}
         """
         larger: dict[str, str] = {}
-        for quantity in ("madds", "params"):
-            limit = parse_quantity(limits.get(quantity))
+        for quantity in ("madds", "params", "stored_bytes"):
+            parse = parse_bytes if quantity == "stored_bytes" else parse_quantity
+            limit = parse(limits.get(quantity))
             if limit is None or self.least is None or self.dense is None:
                 continue
             least, dense = self.least[quantity], self.dense[quantity]

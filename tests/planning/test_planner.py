@@ -28,19 +28,27 @@ def _check(model: nn.Module, plan: CompressionPlan, x: torch.Tensor) -> None:
 @given(
     params=st.none() | st.floats(0.3, 1.0),
     madds=st.none() | st.floats(0.45, 1.0),
+    size=st.none() | st.floats(0.4, 1.0),
     routing=st.sampled_from(["tiled", "stride", "random", "free", "learner"]),
     boundary=st.sampled_from(["clamp", "circular"]),
     round_to=st.sampled_from([1, 2, 4]),
     patch=st.none() | st.integers(1, 20),
 )
-def test_plan_for_budget_never_exceeds_it_and_predicts_exactly(params, madds, routing, boundary, round_to, patch):
-    if params is None and madds is None:
+def test_plan_for_budget_never_exceeds_it_and_predicts_exactly(params, madds, size, routing, boundary, round_to, patch):
+    if params is None and madds is None and size is None:
         params = 0.5
     plan = nes_lab.plan_for_budget(
-        SMALL, Budget(params, madds), X8, routing=routing, boundary=boundary, round_to=round_to, patch_channels=patch
+        SMALL,
+        Budget(params, madds, None, size),
+        X8,
+        routing=routing,
+        boundary=boundary,
+        round_to=round_to,
+        patch_channels=patch,
     )
     assert params is None or plan.predicted.params <= params * plan.dense.params
     assert madds is None or plan.predicted.madds <= madds * plan.dense.madds
+    assert size is None or plan.predicted.stored_bytes <= size * plan.dense.stored_bytes
     _check(SMALL, plan, X8)
 
 
