@@ -151,7 +151,8 @@ def _saved_bytes(modules: Iterable[nn.Module], learners: set[int], seen: set[int
         for name, tensor in {**module._parameters, **{name: module._buffers[name] for name in names}}.items():
             if tensor is not None and id(tensor) not in seen:
                 seen.add(id(tensor))
-                stored_bytes += tensor_counts([smaller[name] if name in smaller else tensor]).stored_bytes
+                stored: Tensor = smaller.get(name, tensor)
+                stored_bytes += tensor_counts([stored]).stored_bytes
     return stored_bytes
 
 
