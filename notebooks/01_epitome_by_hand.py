@@ -16,13 +16,14 @@
 # # 01 · An epitome by hand
 #
 # A layer needs a weight $W$ of the shape its architecture dictates. Neural Epitome Search stores a smaller tensor
-# instead, the **epitome** $E$, and *samples* $W$ from it: $W$ is cut into **patches**, and each patch is read from $E$
-# at a real-valued **starting index**.
+# instead, the **epitome** $E$, and *samples* $W$ from it, which here means that it reads (nothing is random): $W$ is cut
+# into **patches**, and each patch is read from $E$ at a real-valued **starting index**, its **start**. The part of the
+# epitome that a patch reads is its **window**.
 #
 # This notebook does that by hand, first with eight numbers, and ends at a convolution that gives the same result with
-# fewer parameters and fewer multiply-adds. A **multiply-add** is one product that is added to a sum; the work of a layer
-# is counted in them. At the end you can say what is stored, how a weight comes from it, why the
-# multiply-adds fall, and when they do not. Notebook 02 is about who sets the starts, notebook 03 about time.
+# fewer parameters and fewer multiply-adds. A **multiply-add** (`madds` in code and tables) is one product that is added
+# to a sum; the work of a layer is counted in them. At the end you can say what is stored, how a weight comes from it, why
+# the multiply-adds fall, and when they do not. Notebook 02 is about who sets the starts, notebook 03 about time.
 #
 # It needs no data, and runs in under a minute.
 
@@ -69,7 +70,7 @@ def read(s):
 
 
 def hat_matrix(s, length, cells):
-    """Row ``j`` has the weight of each cell in sample ``j``."""
+    """Row ``j`` has the weight of each cell in number ``j`` of the patch."""
     return np.maximum(0, 1 - np.abs(s + np.arange(length)[:, None] - np.arange(cells)[None, :]))
 
 
@@ -86,12 +87,14 @@ figures.patch_by_hand(epitome, readings)
 
 # %% [markdown]
 # Patch 0 starts exactly at a cell, so it is a plain slice: `[0.5, 1.5, 3.0]`. Patch 1 starts a quarter of a cell
-# after cell 3, so each of its samples is three parts of one cell and one part of the next. The windows may overlap: both
-# patches read cell 3. This sharing is what compresses: a weight ten times as long could be read from the same eight cells.
+# after cell 3, so each of its numbers is three parts of one cell and one part of the next: `[2.75, 1.75, 0.625]`. Check the
+# first: $0.75 \cdot 3 + 0.25 \cdot 2 = 2.75$. (The figures call the numbers of a patch its samples.) The windows may
+# overlap: both patches read cell 3. This sharing is what compresses: a weight ten times as long could be read from the
+# same eight cells.
 #
 # ## 2. Drag the start
 #
-# Move the slider (or select it and use the arrow keys). The samples at the lower left change smoothly. Their derivatives
+# Move the slider (or select it and use the arrow keys). The numbers at the lower left change smoothly. Their derivatives
 # at the lower right do not: they jump when the start enters another cell.
 
 # %%
@@ -99,7 +102,7 @@ explorer = widgets.StartExplorer(epitome, length=b, start=3.25)
 explorer
 
 # %% [markdown]
-# A slider needs a running kernel. The next figure shows all starts at once. Each sample is a line with a kink at every
+# A slider needs a running kernel. The next figure shows all starts at once. Each number of the patch is a line with a kink at every
 # integer start, so its derivative with respect to the start,
 #
 # $$\frac{\partial\,\text{patch}[j]}{\partial s} = E[u + j + 1] - E[u + j],$$
@@ -110,7 +113,7 @@ explorer
 
 # %%
 def slope(s):
-    """Derivative of each sample by the start."""
+    """Derivative of each number of the patch by the start."""
     u = min(int(np.floor(s)), n - b - 1)
     return epitome[u + 1 : u + b + 1] - epitome[u : u + b]
 
@@ -166,11 +169,13 @@ print(f"start {stuck[0]} -> {stuck[-1]:.4f}, loss {stuck_losses[0]:.3f} -> {stuc
 figures.start_descent(stuck, stuck_losses, target=4.9)
 
 # %% [markdown]
-# So it matters where learning begins. The library begins at a tiling with integer starts.
+# So it matters where learning begins. The library begins at a **tiling**: the windows lie side by side, at the starts
+# $0, b, 2b, \dots$, and from 0 again when the epitome is used up.
 #
 # **At the boundary.** A start must stay in $0 \le s \le n - b$, so the library clamps it. Which gradient a clamp passes at
-# the bound itself is a convention. It matters, because many starts lie exactly there: if patches are half as long as the
-# epitome, all tiled starts do. Here, the gradient passes at a bound only if the descent step points *inside*.
+# the bound itself is a convention. It matters, because many starts lie exactly there. With $n = 2b$, for example, the
+# tiled starts are 0 and $b = n - b$: both are bounds. Here, the gradient passes at a bound only if the descent step points
+# *inside*. We test it with a small layer; its routing `free` makes every start a parameter (section 7).
 
 # %%
 bounded = nes_lab.EpitomeLinear(1, 12, epitome_shape=(8, 1), patch_channels=(3, 1), routing="free", bias=False).double()
@@ -198,13 +203,15 @@ table(
 # ## 4. Two axes
 #
 # A weight has an output and an input axis. The **routing** says how the starts are set (section 7), and the **scope** says
-# which patches share them. With `separable` scope, the start along an axis depends only on the patch's
-# place along that axis, so we can sample one axis after the other. In matrices,
+# which patches share them. Each axis is cut into patches, so the weight falls into two-dimensional pieces, its **blocks**:
+# one for each output patch and input patch. (The figures call a block a patch, too.) With `separable` scope, the start
+# along an axis depends only on the patch's place along that axis, so we can sample one axis after the other. In matrices,
 #
 # $$W = A_{\text{out}}\; E\; A_{\text{in}}^{\mathsf T},$$
 #
-# where each row of $A_{\text{out}}$ and $A_{\text{in}}$ holds the hat functions of one sample: at most two numbers that are
-# not zero, with sum 1. Here an epitome of $6 \times 5$ cells gives a weight of $8 \times 9$, in patches of $4 \times 3$.
+# where each row of $A_{\text{out}}$ and $A_{\text{in}}$ belongs to one index of $W$ along its axis, and holds the weights
+# that this index gives to the cells: at most two are not zero, and they add up to 1. Here an epitome of $6 \times 5$ cells
+# gives a weight of $8 \times 9$, in blocks of $4 \times 3$.
 
 # %%
 torch.manual_seed(0)
@@ -227,7 +234,7 @@ print(f"by hand and by the library: shape {by_hand.shape}, largest difference {d
 
 # %% [markdown]
 # Now drag the window over another small epitome, or move its starts. The weight of $12 \times 8$ is read from 36 cells, in
-# patches of $4 \times 4$. The last panel counts multiply-adds; section 6 explains them.
+# blocks of $4 \times 4$. The last panel counts multiply-adds; section 6 explains them.
 
 # %%
 widgets.SamplerPlayground()
@@ -235,9 +242,10 @@ widgets.SamplerPlayground()
 # %% [markdown]
 # ## 5. A convolution
 #
-# `EpitomeConv2d` takes the arguments of `torch.nn.Conv2d` and the shape of its epitome. Only the two channel axes are
-# sampled; the kernel positions are copied. This layer has 32 output and 16 input channels, and its epitome has half as many
-# of each. Routing `free` makes every start a parameter; we move the starts a little away from the tiling.
+# `EpitomeConv2d` takes the arguments of `torch.nn.Conv2d` and the shape of its epitome. The epitome has the same $3 \times 3$
+# kernel positions as the weight. At each of them, the two channel axes are read as in section 4, with the same starts. This
+# layer has 32 output and 16 input channels, and its epitome has half as many of each. Its starts are `free`; we move them a
+# little away from the tiling.
 
 # %%
 torch.manual_seed(1)
@@ -250,15 +258,15 @@ now = layer.snapshot("conv")
 layer
 
 # %% [markdown]
-# This is the epitome, with one tile per kernel position. Hover over a cell to see how often it is read.
+# This is the epitome, with one panel per kernel position. Hover over a cell to see how often it is read.
 
 # %%
 figures.epitome_atlas(now)
 
 # %% [markdown]
-# The weight has four output patches times four input patches. Move the slider below the next figure to see where each of
-# the sixteen is read. The edges of the windows lie between cells. Windows in one row of the weight share their height on
-# the epitome, because they share the start along the output axis.
+# The weight has four output patches times four input patches: sixteen blocks. Move the slider below the next figure to see
+# the window of each block. The edges of the windows lie between cells. The windows of one row of blocks have the same height
+# on the epitome, because these blocks share the start along the output axis.
 
 # %%
 figures.patch_chooser(now)
@@ -285,7 +293,8 @@ figures.coverage(now)
 # %% [markdown]
 # ### What is stored
 #
-# Inference needs the epitome, the bias and the routing map, and nothing else. Count them:
+# Inference needs the epitome, the bias and the starts, and nothing else. Learned starts are stored, as in this layer. Starts
+# that a rule sets are not: the rule computes them again (section 7). Count what this layer stores:
 
 # %%
 cells = 16 * 8 * 3 * 3
@@ -305,10 +314,10 @@ assert in_total == layer.stored_params() == 1152 + 32 + 8
 # %% [markdown]
 # ### One start for each block: `joint` scope
 #
-# So far, a start along an axis was shared by all patches of a row or column of the weight. That is `separable` scope. With
+# So far, a start along an axis was shared by all blocks of a row or column of the weight. That is `separable` scope. With
 # `joint` scope, every block has a start of its own along each axis, as in the paper. The windows then lie anywhere. A
-# `joint` layer stores more starts (two for each of the sixteen blocks), and its weight can have full rank. The price is
-# in section 6: no multiply-adds are saved.
+# `joint` layer has more starts (two for each of the sixteen blocks; if they are learned, all are stored), and its weight can
+# have full rank. The price is in section 6: no multiply-adds are saved.
 
 # %%
 torch.manual_seed(2)
@@ -330,14 +339,16 @@ figures.patch_chooser(joint.snapshot("joint"))
 # %% [markdown]
 # ### One law
 #
-# `materialize()` samples the complete weight. The layer gives the same output as the dense convolution with that weight,
-# whichever **execution plan** computes it:
+# **Every execution plan of a layer gives the output of the dense convolution with the weight $W$ that the epitome and the
+# starts give.** An **execution plan** is a way to compute the layer; `materialize()` returns $W$. Two plans **fold** first:
+# at each position, they add up the input channels into as many channels as the epitome has, with the numbers of
+# $A_{\text{in}}$.
 #
 # | execution | how |
 # |---|---|
 # | `materialize` | build $W$, one dense convolution |
-# | `wrapped` | fold input channels onto the epitome's, $z = A_{\text{in}}^{\mathsf T} x$; convolve with $A_{\text{out}} E$ |
-# | `factored` | $y = A_{\text{out}}\,\mathrm{conv}(A_{\text{in}}^{\mathsf T} x,\ E)$: convolve with the epitome itself |
+# | `wrapped` | fold, $z = A_{\text{in}}^{\mathsf T} x$; then convolve $z$ with $A_{\text{out}} E$, which has all output channels |
+# | `factored` | fold; convolve $z$ with the epitome itself; expand, $y = A_{\text{out}}\,\mathrm{conv}(z,\ E)$ |
 
 # %%
 x = torch.randn(4, 16, 12, 12)
@@ -358,26 +369,26 @@ print("equal to the dense convolution under:", ", ".join(layer.available_executi
 # * If two output channels are read from the same cells, they are equal. Compute one, and copy it.
 #
 # Then the convolution has the channels of the epitome, which are fewer than those of the weight. A start between two cells
-# mixes two cells, which costs a little. Count the steps of `factored` by hand, for one image of $12 \times 12$ positions:
+# mixes two cells, which costs a little. Count the steps of `factored` by hand, for one image of $P = 12 \cdot 12$ positions:
 #
-# * **fold** the 16 input channels onto the 8 input cells: each channel goes to at most two cells, $2\,C_{\text{in}} HW$
-# * **convolve** with the epitome: $3 \cdot 3 \cdot E_{\text{in}} E_{\text{out}} HW$. Half the channels on both sides
+# * **fold** the 16 input channels into the 8 of the epitome: each channel goes to at most two of them, $2 \cdot 16 \cdot P$
+# * **convolve** with the epitome, 8 to 16 channels: $3 \cdot 3 \cdot 8 \cdot 16 \cdot P$. Half the channels on both sides
 #   make this a quarter of the dense convolution.
-# * **expand** the 16 output cells to 32 output channels: each mixes at most two cells, $2\,C_{\text{out}} HW$
+# * **expand** the 16 channels to 32 output channels: each mixes at most two of them, $2 \cdot 32 \cdot P$
 #
 # The prediction: a quarter, and two percent more for fold and expand.
 
 # %%
-hw = 12 * 12
-dense_convolution = 9 * 16 * 32 * hw
-fold, core, expand = 2 * 16 * hw, 9 * 8 * 16 * hw, 2 * 32 * hw
+P = 12 * 12
+dense_convolution = 9 * 16 * 32 * P
+fold, core, expand = 2 * 16 * P, 9 * 8 * 16 * P, 2 * 32 * P
 predicted = fold + core + expand
 print(f"fold {fold:,} + convolve {core:,} + expand {expand:,} = {predicted:,}")
 print(f"of {dense_convolution:,}: {core / dense_convolution:.0%} + {(fold + expand) / dense_convolution:.0%}")
 Step = figures.ComputingStep
 ways = {
     "dense": [Step("convolve", dense_convolution, 32)],
-    "wrapped": [Step("fold", fold, 8), Step("convolve", 9 * 8 * 32 * hw, 32)],
+    "wrapped": [Step("fold", fold, 8), Step("convolve", 9 * 8 * 32 * P, 32)],
     "factored": [Step("fold", fold, 8), Step("convolve", core, 16), Step("expand", expand, 32)],
 }
 figures.computing_steps(ways, channels=16)
@@ -429,8 +440,8 @@ print("gradient of the output starts:", gradients["factored"][1].numpy().round(4
 # We predict, for each layer, whether its multiply-adds fall below those of the dense layer:
 #
 # * **materialize**: no, it runs the dense convolution.
-# * **thin layer**: no. A 1x1 convolution with 4 channels has 4 products for each output. Folding and expanding cost 2 + 2 of
-#   their own, and the small convolution is not free.
+# * **very thin layer with fractional starts**: no. Mixing costs more than the smaller convolution saves. In a 1x1 convolution
+#   from 4 to 4 channels, at each position: dense 16; here fold 8 + convolve 4 + expand 8 = 20.
 # * **depthwise**: no. Each output channel reads an input channel of its own, so no two of them share a product, whatever
 #   their weights share. The layer can only materialize.
 # * **joint scope**: no. Every block reads the epitome elsewhere, so there is no common fold.
@@ -442,7 +453,7 @@ halves = {"epitome_shape": (2, 2, 1, 1), "patch_channels": (1, 1)}
 depthwise = {"groups": 16, "epitome_shape": (8, 1, 3, 3), "padding": 1}
 cases = {  # predicted to fall?, epitome layer, dense layer
     "materialize": (False, nes_lab.EpitomeConv2d(16, 32, 3, execution="materialize", **quarter), dense_layer),
-    "thin layer": (
+    "very thin layer, fractional starts": (
         False,
         nes_lab.EpitomeConv2d(4, 4, 1, routing="free", execution="factored", **halves),
         torch.nn.Conv2d(4, 4, 1),
@@ -469,7 +480,7 @@ table(["layer", "madds of dense", "params of dense", "predicted to fall"], *rows
 print("execution of the depthwise layer:", ", ".join(cases["depthwise"][1].available_executions()))
 
 # %% [markdown]
-# With `execution="auto"`, a layer takes the plan with the fewest multiply-adds, so the thin layer would materialize.
+# With `execution="auto"`, a layer takes the plan with the fewest multiply-adds, so the very thin layer would materialize.
 #
 # **A smaller count can be slower.** `factored` runs three operations where the dense layer runs one, and each has a cost of
 # its own to start. In our layer, the count falls to 27 %. The time on this machine (yours differs):
@@ -498,19 +509,19 @@ torch.testing.assert_close(tiled.weight[:16], tiled.weight[16:])
 print("a tiled layer is a narrower layer with copied channels")
 
 # %% [markdown]
-# So a tiled epitome is as strong as this narrow layer, in a network that keeps its width: the bias and the norms after it
-# differ between the copies. Other starts are more: they shift and mix the cells, so that no two output channels need to be
-# equal. Whether that helps is the question of notebook 02.
+# So before the bias, a tiled layer can do no more than this narrow layer. The copies are not useless: each has its own bias
+# and norm, and the next layer sees the full width. Fractional starts can do more: they mix the cells, so that no two output
+# channels need to be equal. Whether that helps is the question of notebook 02.
 #
 # ## 7. How the starts are set
 #
-# | routing | starts | stored |
+# | routing | starts | stored starts |
 # |---|---|---|
-# | `tiled` | integers: side by side, and again from the first cell after the last; the default | nothing, as it is a rule |
-# | `stride` | integers, evenly spaced over the epitome | nothing |
-# | `random` | integers, drawn with a seed | the seed |
-# | `free` | learned: one parameter per start, beginning at the tiling | every start |
-# | `learner` | learned: an index learner predicts them from the layer's input (the paper) | every start; not the learner |
+# | `tiled` | a rule: integers, side by side, and from 0 again when the epitome is used up; the default | none: computed again |
+# | `stride` | a rule: integers, evenly spaced over the epitome | none: computed again |
+# | `random` | a rule: integers, drawn with a seed | none: drawn again from the seed, a setting of the layer |
+# | `free` | learned: one parameter per start, beginning at the tiling | all |
+# | `learner` | learned: an index learner predicts them from the layer's input (the paper) | all; not the index learner |
 #
 # How much learned starts gain over a tiling is an open question. Notebook 02 trains all five, and does the index learner
 # by hand.
@@ -538,15 +549,17 @@ print(f"madds now {nes_lab.count(layer, one).madds:,}, for the plan {layer.execu
 # %% [markdown]
 # ## In short
 #
-# * **What is stored?** The epitome, the bias, and the starts if they are learned. The weight is not stored.
+# * **What is stored?** The epitome, the bias, and the starts if they are learned. Rules compute their starts again. The
+#   weight is not stored.
 # * **How does a weight come from it?** The weight is cut into patches. Each patch is read from the epitome at its start;
 #   between two cells, both are mixed.
 # * **Who moves the starts?** Nobody, if they follow a rule. With `free`, the gradient of the loss. With `learner`, a small
 #   network that is used in training only. Notebook 02 shows both.
 # * **Why do multiply-adds fall?** Channels that meet the same cells are added before the convolution, and equal outputs are
 #   computed once. So the convolution has the channels of the epitome.
-# * **When do they not fall?** If the weight is materialized, in thin layers, in depthwise layers, and with `joint` scope. And
-#   where they fall, the time need not: notebook 03.
+# * **When do they not fall?** If the weight is materialized, in depthwise layers, with `joint` scope, and in very thin layers
+#   whose starts are fractional, where mixing costs more than the smaller convolution saves. And where they fall, the time
+#   need not: notebook 03.
 #
 # ## What next
 #

@@ -17,10 +17,11 @@
 #
 # A weight is read from its epitome at starts (notebook 01). Someone must choose them. There are five ways:
 #
-# * a rule: `tiled`, `stride` or `random`. Nothing is learned, nothing is stored.
-# * `free`: every start is a parameter, moved by its gradient.
-# * `learner`: a small network, the **index learner**, predicts the starts from the layer's input. This is the main idea of
-#   the paper.
+# * a rule: `tiled`, `stride` or `random`. No start is learned, and none is stored: the rule computes them again (`random`
+#   from its seed).
+# * `free`: every start is a parameter, moved by its gradient, and stored.
+# * `learner`: a small network, the **index learner**, predicts the starts from the layer's input. The starts are stored, the
+#   index learner is not. This is the main idea of the paper.
 #
 # **Questions.** What does the index learner read, and what is left of it after training? How far do learned starts move?
 # Which way gives the best network for the same multiply-adds?
@@ -57,9 +58,10 @@ print("starts along the output axis before training:", layer.routing_map().start
 # 1. **Pool.** Average each channel of the input over all positions: one number per channel and image.
 # 2. **Predict and average.** Run the index learner $\eta$ on every image, and average over the batch. All images share one
 #    weight, so there is one set of starts.
-# 3. **Squash.** A start moves at most one cell away from its tiled value, the anchor:
+# 3. **Squash.** A start moves at most one cell away from its tiled start, the anchor:
 #    $s = \text{anchor} + \tanh(\text{average})$, and it must stay on the epitome.
-# 4. **Keep the moving average.** With the stored starts $M$, use and store $M \leftarrow 0.9\,M + 0.1\,s$.
+# 4. **Keep the moving average.** With the stored starts $M$, compute $0.9\,M + 0.1\,s$, and store it as the new $M$. The
+#    weight of this batch is read at the new $M$.
 #
 # The last layer of a new index learner is zero, so it predicts no move. We give it other weights, as training would, and do
 # the four steps on a batch of 64 random inputs.
@@ -91,8 +93,9 @@ print("as predicted: the layer has stored", stored.numpy().round(3))
 
 # %% [markdown]
 # The moving average needs some batches to arrive. We show the layer 60 batches, and leave the index learner as it is: the
-# starts come close to what it predicts. In a real training, $\eta$ learns at the same time, by the gradient of the loss
-# with respect to the starts.
+# starts come close to what it predicts. In a real training, $\eta$ learns at the same time. The weight is read at the
+# new $M = 0.9\,M_{\text{old}} + 0.1\,s$. The old $M$ is a constant, so the gradient of the loss reaches $\eta$ through the part
+# $0.1\,s$ only.
 
 # %%
 history = [(0, layer.snapshot("conv"))]
@@ -126,7 +129,8 @@ print("after freeze(): the same output, no index learner")
 # ## 2. The same task, five ways
 #
 # The network has three convolutions. The second and the third are compressed, so that the whole network has 30 % of its
-# multiply-adds. Only the routing and the seed differ. With patches of 4 channels, all rules can choose.
+# multiply-adds. Only the routing and the seed differ. Patches of 4 channels are smaller than the epitome, so each
+# patch has several possible starts, and the five ways differ.
 #
 # **Predictions**, before we train:
 #
@@ -217,7 +221,8 @@ figures.start_trajectories(runs["free"][0], layer="6")
 figures.start_trajectories(runs["learner"][0], layer="6")
 
 # %% [markdown]
-# The routing map of the third convolution, before and after training. Each square is a patch of the weight.
+# The routing map of the third convolution, before and after training. Each square is a block of the
+# weight: one output patch and one input patch.
 
 # %%
 snapshots = runs["free"][0].snapshots()
@@ -229,8 +234,9 @@ figures.routing_map(snapshots[max(snapshots)]["6"], snapshots[0]["6"])
 # Perhaps the starts are only too slow. `starts_lr_scale` multiplies their learning rate. We train `free` again, with starts
 # that learn 30 times as fast.
 #
-# **Prediction.** The starts move farther, at least half a cell. The networks do not become better by more than noise:
-# between two cells of an epitome that is trained itself, the epitome can do what a move would do.
+# **Prediction.** The starts move farther, at least half a cell. The networks do not become better by more than noise: the
+# epitome is trained too. Changing its cells can have the same effect as moving a start by less than a cell, so the move adds
+# little.
 
 # %%
 faster = []

@@ -18,6 +18,10 @@
 # An epitome layer can be computed in several ways, its **execution plans**. All give the same output (notebook 01). They
 # differ in multiply-adds and in time.
 #
+# **The same as what?** The same as the dense layer that has *this* epitome's weight. It is not the result of a network that
+# was compressed: the weight of that network was freer, with a number of its own in every place. What compression costs in
+# accuracy is a question of its own (notebooks 04 and 05).
+#
 # **Questions.** How few multiply-adds are possible for the same result? Does the time fall as the multiply-adds do?
 #
 # Multiply-adds are counted, so they are the same everywhere. **Times are measured on your machine**, while you run this
@@ -42,7 +46,7 @@ torch.set_num_threads(1)  # with one thread, times of small layers are steadier
 # **Prediction.** All plans give the same output.
 #
 # * `materialize` builds the weight and runs the dense convolution: $9 \cdot 128 \cdot 128 \cdot 256$ multiply-adds.
-# * `wrapped` folds 128 input channels onto 40: $9 \cdot 40 \cdot 128 \cdot 256$, or 31 %.
+# * `wrapped` folds (adds up) the 128 input channels into 40: $9 \cdot 40 \cdot 128 \cdot 256$, or 31 %.
 # * `factored` computes only 40 output channels too: $9 \cdot 40 \cdot 40 \cdot 256$, or 10 %.
 #
 # Starts are integers here (`tiled`), so folding and expanding are copies and additions, without multiply-adds.
@@ -84,11 +88,12 @@ nes_lab.count(layer, x)
 # A tenth of the products, in three operations instead of one. Each operation has a cost of its own: it must start, and it
 # must read and write its channels. We compare three layers, each with an epitome of about a tenth of its weight:
 #
-# * **wide 3x3**: the layer above, with many products for each number that is read.
-# * **wide 1x1**: 256 to 256 channels. A ninth of the products for each number.
-# * **thin 1x1**: 8 to 8 channels. Hardly any products at all.
+# * **wide 3x3**: the layer above. As a dense layer, it computes $9 \cdot 128 = 1152$ products for each number of its output.
+# * **wide 1x1**: 256 to 256 channels, so 256 products for each number of the output: two ninths as many.
+# * **thin 1x1**: 8 to 8 channels, so 8 products for each number of the output.
 #
-# **Prediction.** The multiply-adds of `factored` fall in all three. The time falls in the wide ones, but not to a tenth. In
+# **Prediction.** The multiply-adds of `factored` fall in all three, also in the thin layer, because its starts are integers.
+# The time falls in the wide ones, but not to a tenth. In
 # the thin layer the time does not fall: starting three operations takes longer than the products that they save.
 
 # %%
@@ -133,8 +138,8 @@ figures.time_against_madds(costs, times)
 # %% [markdown]
 # ## 3. What interpolation costs
 #
-# Learned starts lie between cells. Folding and expanding then mix two cells for each channel, $2\,C\,HW$ multiply-adds on
-# each side.
+# Learned starts lie between cells. Folding and expanding then mix two cells for each channel of the layer: at each
+# position, two multiply-adds for each input channel and two for each output channel.
 #
 # **Prediction**, for `factored`, at each position:
 #
@@ -144,7 +149,8 @@ figures.time_against_madds(costs, times)
 # | 1x1, 8 channels | 3 x 3 | $2 \cdot 8$ | $3 \cdot 3$ | $2 \cdot 8$ | 41 | 64 |
 # | 1x1, 4 channels | 2 x 2 | $2 \cdot 4$ | $2 \cdot 2$ | $2 \cdot 4$ | 20 | 16 |
 #
-# The wide layer hardly notices. In the layer with 4 channels the multiply-adds do not fall: they rise.
+# The wide layer hardly notices. In the very thin layer with 4 channels the multiply-adds rise: at each position, dense 16;
+# here fold 8 + convolve 4 + expand 8 = 20. Mixing costs more than the smaller convolution saves.
 
 # %%
 between = {
@@ -166,12 +172,15 @@ for name, module in between.items():
 print("as predicted")
 
 # %% [markdown]
-# `layer.snap()` rounds the starts after training, and this part is gone.
+# `layer.snap()` rounds the starts to integers after training. Then the multiply-adds of fold and expand are gone, and only
+# those of the convolution are left. But rounding changes the weight a little, so the result is not the same any more;
+# `snap` reports by how much the weight has changed.
 #
 # ## 4. A network
 #
 # A network is a mix of wide and thin layers. This one has three convolutions. The compressed form has a quarter of the
-# multiply-adds.
+# multiply-adds. `nes_lab.compress` does not keep the old weights: it fits each epitome, so that the weight read from it is
+# as close to the old one as possible. Less freedom means another weight, so the outputs are not those of the dense network.
 #
 # **Prediction.** Its outputs equal those of its materialized form, which is an ordinary network with the dense cost. It takes
 # less time than the dense network, but more than a quarter of it.
@@ -226,9 +235,11 @@ figures.time_against_madds({"network": network_costs}, {"network": network_times
 # %% [markdown]
 # ## What it means
 #
-# * **The result is the same under every plan.** A plan is a way to compute, not an approximation.
-# * **Multiply-adds fall to $E_{\text{out}} E_{\text{in}} / (C_{\text{out}} C_{\text{in}})$** with `factored`, plus the
-#   interpolation of fractional starts. With `materialize` they do not fall at all.
+# * **The result is the same under every plan**: that of the dense layer with this epitome's weight. A plan is a way to
+#   compute, not an approximation. The approximation is in the weight, which has fewer free numbers than a dense one.
+# * **Multiply-adds fall as the channels do**, with `factored`: from $128 \cdot 128$ pairs of channels to $40 \cdot 40$ is to
+#   10 %. Fractional starts add interpolation, which in very thin layers is more than the smaller convolution saves. With
+#   `materialize` multiply-adds do not fall at all.
 # * **Time falls where the products are the work**: wide layers, 3x3 kernels, large batches. In thin layers, starting the
 #   operations and moving the channels is the work, and an epitome layer is slower than a dense one.
 # * So look at both numbers. `nes_lab.count` and `nes_lab.measure_latency` give them, and `tune` decides by time. The page

@@ -112,7 +112,12 @@ def test_notebook_by_hand_says_what_is_stored_and_when_nothing_is_saved(by_hand)
     assert "fold 4,608 + convolve 165,888 + expand 9,216 = 179,712" in text and "as predicted" in text
     assert "rank of the 32 x 144 weight: separable 16, joint 32" in text
     # 4 channels, 1x1: 2 x 2 products, 2 x 4 to fold and 2 x 4 to expand, against 4 x 4
-    for row in ("thin layer | 125%", "depthwise | 100%", "joint scope | 100%", "patches of one channel | 27%"):
+    for row in (
+        "very thin layer, fractional starts | 125%",
+        "depthwise | 100%",
+        "joint scope | 100%",
+        "patches of one channel | 27%",
+    ):
         assert f"| {row} |" in text
     assert "a tiled layer is a narrower layer with copied channels" in text
 
