@@ -116,8 +116,7 @@ means = {}
 for setting in result.settings:
     chosen = setting.settings["compression"]
     means[chosen["madds"], chosen["routing"]] = setting.mean["top1"]
-spreads = {setting.label: round(setting.std["top1"], 1) for setting in result.settings}
-print("standard deviation over seeds, in points:", spreads)
+    print(chosen["routing"], chosen["madds"], f"standard deviation over seeds: {setting.std['top1']:.1f} points")
 
 found = {
     "more MAdds are better, for tiled": means["70%", "tiled"] > means["40%", "tiled"],
