@@ -47,17 +47,23 @@ class AxisReading(NamedTuple):
         if self.taps.slices is not None:
             parts = [_part(cells, dim, begin, length) for _, begin, length in self.taps.slices]
             return parts[0].clone() if len(parts) == 1 else torch.cat(parts, dim)
-        rows, channels = self.taps.rows(), self.taps.lower.shape[0]
-        offsets = constant(cells, _even_offsets, channels * (cells.shape[0] if dim else 1), rows.per_row)
-        return _bags(cells, dim, rows.cell, offsets, channels, None if self.shares is None else self.shares.reshape(-1))
+        shares = None if self.shares is None else self.shares.reshape(-1)
+        rows = self.taps.rows()
+        if dim == 0 or cells.shape[0] == 1:
+            return _bags_of_one(cells, dim, rows.cell, rows.begins, shares)
+        channels = self.taps.lower.shape[0]
+        offsets = constant(cells, _even_offsets, channels * cells.shape[0], rows.per_row)
+        return _bags(cells, dim, rows.cell, offsets, channels, shares)
 
     def fold(self, channels: Tensor, dim: int) -> Tensor:
         """Add each channel onto the cells that it reads. The result has the cells along ``dim``."""
         if self.taps.slices is not None:
             return _fold_slices(channels, dim, self.taps.slices, self.taps.cells)
-        rows, outer = self.taps.rows(), channels.shape[0] if dim else 1
-        offsets = _repeated(rows.cell_begins, rows.order.shape[0], outer)
+        rows = self.taps.rows()
         shares = None if self.shares is None else self.shares.reshape(-1)[rows.order_array]
+        if dim == 0 or channels.shape[0] == 1:
+            return _bags_of_one(channels, dim, rows.channel, rows.cell_begins, shares)
+        offsets = _repeated(rows.cell_begins, rows.order.shape[0], channels.shape[0])
         return _bags(channels, dim, rows.channel, offsets, self.taps.cells, shares)
 
     def dots(self, channels: Tensor, cells: Tensor, dim: int) -> np.ndarray:
@@ -67,8 +73,11 @@ class AxisReading(NamedTuple):
         rows, outer, count = self.taps.rows(), channels.shape[0] if dim else 1, self.taps.lower.shape[0]
         if channels.numel() == 0:
             return np.zeros((count, rows.per_row))
-        bag = constant(channels, _channel_of, outer * count, rows.per_row)
-        index = _repeated(rows.cell, self.taps.cells, outer)
+        if outer == 1:
+            bag, index = rows.channel_of, rows.cell
+        else:
+            bag = constant(channels, _channel_of, outer * count, rows.per_row)
+            index = _repeated(rows.cell, self.taps.cells, outer)
         a, b = (_as_rows(t, dim) for t in (channels, cells))
         dots = torch.ops.aten._embedding_bag_per_sample_weights_backward(a, b, index, bag, bag, 0).numpy()
         return dots.reshape(count, -1) if outer == 1 else dots.reshape(outer, count, -1).sum(0)
@@ -105,27 +114,37 @@ def _as_rows(tensor: Tensor, dim: int) -> Tensor:
     return tensor.view(tensor.shape[0] * tensor.shape[1], -1)
 
 
+def _bags_of_one(tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, shares: np.ndarray | None) -> Tensor:
+    """Add up rows of a tensor of one sample, weighted by ``shares``, in bags that begin at ``offsets``."""
+    rows = tensor if tensor.ndim == 2 and dim == 0 else tensor.view(tensor.shape[dim], -1)
+    if rows.shape[1] == 0:
+        return tensor.new_zeros((*tensor.shape[:dim], offsets.shape[0], *tensor.shape[dim + 1 :]))
+    weights = None if shares is None else torch.from_numpy(shares)
+    bags = torch._embedding_bag_forward_only(rows, index, offsets, False, 0, False, weights)[0]
+    return bags if rows is tensor else bags.view(*tensor.shape[:dim], offsets.shape[0], *tensor.shape[dim + 1 :])
+
+
 def _bags(tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, count: int, shares: np.ndarray | None) -> Tensor:
     """Add up rows of a tensor, weighted by ``shares``, in bags that begin at ``offsets``; separately for each sample.
 
     Args:
         tensor: Contiguous tensor with the rows along ``dim``.
-        dim: 0, or 1 for a tensor whose first axis has the samples.
+        dim: 1; the first axis of the tensor has the samples.
         index: Rows of all bags, of one sample.
         offsets: Where in ``index`` each bag begins, for all samples.
         count: Number of bags of one sample.
         shares: Factor of each row; None: 1.
     """
     shape = list(tensor.shape)
-    shape[dim], outer = count, tensor.shape[0] if dim else 1
+    shape[dim], outer = count, tensor.shape[0]
     if tensor.numel() == 0:
         return tensor.new_zeros(shape)
     weights = None
     if shares is not None:
-        weights = torch.from_numpy(shares if outer == 1 else np.concatenate([shares] * outer))
+        weights = torch.from_numpy(np.concatenate([shares] * outer))
     index = _repeated(index, tensor.shape[dim], outer)
     bags = torch._embedding_bag_forward_only(_as_rows(tensor, dim), index, offsets, False, 0, False, weights)[0]
-    return bags if len(shape) == 2 else bags.view(shape)
+    return bags.view(shape)
 
 
 def _repeated(index: Tensor, step: int, times: int) -> Tensor:

@@ -138,6 +138,16 @@ class RowTable:
         return self.cell_offsets[:-1]
 
     @cached_property
+    def begins(self) -> Tensor:
+        """Index of each channel's first entry; shape ``(C,)``."""
+        return self.offsets[:-1]
+
+    @cached_property
+    def channel_of(self) -> Tensor:
+        """Channel of each entry, with the entries ordered by channel; shape ``(C * per_row,)``."""
+        return torch.arange(self.cell.shape[0], device=self.cell.device) // self.per_row
+
+    @cached_property
     def order_array(self) -> np.ndarray:
         """The indices ``order`` as a numpy array, on a CPU."""
         return self.order.numpy()

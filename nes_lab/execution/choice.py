@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import torch
 
-from nes_lab.execution.base import Execution, LayerForm
+from nes_lab.execution.base import AxisState, Execution, LayerForm
 from nes_lab.execution.registry import cheapest_execution, require_execution
 from nes_lab.records.options import ExecutionOption
 
@@ -49,6 +49,17 @@ class ExecutionChoice:
         """
         self._fixed = require_execution(name, form)
         self.name = name
+
+    def known(self, input_shape: tuple[int, ...], states: tuple[AxisState, ...]) -> Execution | None:
+        """Return what :meth:`resolve` returns, with fewer calls; None if it is not known yet.
+
+        Args:
+            input_shape: Shape of the layer's input.
+            states: How each weight axis is read from the epitome.
+        """
+        if self._fixed is not None:
+            return self._fixed
+        return None if torch.compiler.is_compiling() else self._cheapest.get((input_shape, states))
 
     def resolve(self, form: LayerForm, input_shape: Sequence[int]) -> Execution:
         """Return the execution (way to compute the layer) for an input of the given shape.

@@ -16,19 +16,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from nes_lab.epitome.axis_reading import AxisReading, StepStarts, from_columns, to_columns
-from nes_lab.epitome.row_operations import tracing
 from nes_lab.epitome.sampling import expand, fold
+from nes_lab.epitome.slices import channels_inside
 from nes_lab.epitome.taps import AxisTaps
-from nes_lab.epitome.transforms import recording
+from nes_lab.epitome.transforms import recording, transforming
 from nes_lab.execution.base import CONVS, LayerOp
 
 __all__ = ["AxisStep", "FactoredStep", "factored_step", "step_possible"]
 
 _DTYPES = (torch.float32, torch.float64)
 _PLAIN = (Tensor, nn.Parameter)
-_SMALL_MAP, _MOST_COLUMNS = 64, 1024
+_SMALL_MAP, _MOST_COLUMNS = 16, 1024
 """Largest map, and largest number of positions in a batch, that are computed as one matrix product for all samples."""
 
 
@@ -73,11 +74,13 @@ def step_possible(x: Tensor, epitome: Tensor, op: LayerOp) -> bool:
         and op.spatial > 0
         and not isinstance(op.padding, str)
         and epitome.is_contiguous()
-        and not (x.ndim == 4 and x.stride(1) == 1 and x.shape[1] > 1 and x.shape[2] * x.shape[3] > 1)
         and not torch.compiler.is_compiling()
-        and not tracing()
+        and torch._C._get_tracing_state() is None
+        and not transforming()
         and not recording()
+        and forward_ad._current_level < 0
         and not torch.is_autocast_enabled("cpu")
+        and (x.is_contiguous() or not channels_inside(x))
     )
 
 
@@ -99,13 +102,21 @@ def factored_step(
 def _as_matrix(op: LayerOp, shape: Sequence[int]) -> bool:
     """Return True if a convolution of an input of the given shape is computed as one matrix product for all samples."""
     positions = prod(shape[2:])
-    return (
-        prod(op.kernel_size) == 1
-        and not any(op.padding)
-        and all(step == 1 for step in op.stride)
-        and positions <= _SMALL_MAP
-        and 0 < shape[0] * positions <= _MOST_COLUMNS
-    )
+    return _pointwise(op) and positions <= _SMALL_MAP and 0 < shape[0] * positions <= _MOST_COLUMNS
+
+
+def _pointwise(op: LayerOp) -> bool:
+    return prod(op.kernel_size) == 1 and not any(op.padding) and all(step == 1 for step in op.stride)
+
+
+def _by_weight(step: FactoredStep) -> bool:
+    """Return True if gradients of starts and epitome are computed from the gradient of the complete weight.
+
+    For 1x1 convolutions of large maps the weight is much smaller than the maps. So the products of each start are computed from the
+    weight, and only the input is kept for the backward pass, as for a dense layer.
+    """
+    learned = any(axis is not None and axis.starts is not None for axis in (step.output, step.input))
+    return learned and _pointwise(step.op)
 
 
 class _Step(torch.autograd.Function):
@@ -128,9 +139,10 @@ class _Step(torch.autograd.Function):
         if bias is not None and step.output is not None:
             y.add_(bias.view(-1, *[1] * len(sizes)))
         ctx.step, ctx.matrix, ctx.shape, ctx.sizes = step, matrix, x.shape, sizes
+        ctx.by_weight = not matrix and _by_weight(step)
         ctx.set_materialize_grads(False)
         _save(ctx, x, folded, products, epitome, bias, learned)
-        return y, None if step.input is None else folded
+        return y, None if step.input is None or ctx.by_weight else folded
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, of_folded: Tensor | None = None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
@@ -143,6 +155,8 @@ class _Step(torch.autograd.Function):
         if grad is not None:
             channels, dim = grad.contiguous(), 1
             of_bias = channels.sum((0, *range(2, grad.ndim))) if needed[2] else None
+            if ctx.by_weight:
+                return _gradients_by_weight(ctx, channels, x, epitome, of_bias, gradients)
             if ctx.matrix:
                 channels, dim = to_columns(channels), 0
             of_products = channels if step.output is None else step.output.reading.fold(channels, dim)
@@ -177,6 +191,9 @@ def _save(
 ) -> None:
     """Keep what the backward pass needs: the input only for learned input starts, the products only for learned output starts."""
     step, learns = ctx.step, any(ctx.needs_input_grad[4:])
+    if ctx.by_weight:
+        ctx.save_for_backward(x, None, None, epitome, bias, *learned)
+        return
     of_input = learns and step.input is not None and step.input.starts is not None
     of_output = learns and step.output is not None and step.output.starts is not None
     kept = folded if ctx.needs_input_grad[1] or of_output else None
@@ -250,6 +267,38 @@ def _input_gradient(ctx: Any, of_folded: Tensor, x: Tensor | None, gradients: _S
     return from_columns(channels, ctx.shape[0], ctx.shape[2:]) if ctx.matrix else channels
 
 
+def _gradients_by_weight(
+    ctx: Any, grad: Tensor, x: Tensor, epitome: Tensor, of_bias: Tensor | None, gradients: _StartGradients
+) -> tuple[Tensor | None, ...]:
+    """Return all gradients. Those of epitome and starts are computed from the gradient of the complete weight."""
+    (output, input), needed, op = ctx.step[1:3], ctx.needs_input_grad, ctx.step.op
+    settings = (None, op.stride, op.padding, op.dilation, False, [0] * op.spatial, 1)
+    backward = torch.ops.aten.convolution_backward
+    of_input = of_epitome = None
+    if needed[0]:
+        of_products = grad if output is None else output.reading.fold(grad, 1)
+        folded = grad.new_empty(()).expand((x.shape[0], epitome.shape[1], *x.shape[2:]))
+        of_input = backward(of_products, folded, epitome, *settings, (True, False, False))[0].contiguous()
+        of_input = of_input if input is None else input.reading.expand(of_input, 1)
+    if needed[1] or any(needed[4:]):
+        weight = grad.new_empty((grad.shape[1], x.shape[1], *op.kernel_size))
+        weight = backward(grad, x, weight, *settings, (False, True, False))[1].view(grad.shape[1], x.shape[1])
+        cells = epitome.view(epitome.shape[0], -1)
+        by_cell = weight if input is None else _turned(input.reading.fold(_turned(weight), 0))
+        of_epitome = by_cell if output is None else output.reading.fold(by_cell, 0)
+        if output is not None and output.starts is not None:
+            gradients.add(output, by_cell, cells, 0)
+        if input is not None and input.starts is not None:
+            rows = weight if output is None else output.reading.fold(weight, 0)
+            gradients.add(input, _turned(rows), _turned(cells), 0)
+    of_epitome = of_epitome.view(epitome.shape) if of_epitome is not None and needed[1] else None
+    return of_input, of_epitome, of_bias, None, *gradients.tensors()
+
+
+def _turned(matrix: Tensor) -> Tensor:
+    return torch.empty((matrix.shape[1], matrix.shape[0]), dtype=matrix.dtype).copy_(_transposed(matrix))
+
+
 def _transposed(matrix: Tensor) -> Tensor:
     rows, columns = matrix.shape
     return matrix.as_strided((columns, rows), (1, columns), matrix.storage_offset())
@@ -268,6 +317,12 @@ def _differentiable(ctx: Any, grad: Tensor | None, of_folded: Tensor | None) -> 
     output, input = step.taps(learned)
     wanted = {1: epitome, 2: bias} | {4 + i: table for i, table in enumerate(learned)}
     wanted = {i: t for i, t in wanted.items() if needed[i]}
+    if ctx.by_weight and grad is not None and x is not None:
+        wanted |= {-1: x} if x.requires_grad else {}
+        y = x if input is None else fold(x, input, 1)
+        y = _apply(step, y, epitome, bias if output is None else None, False)
+        found.add(y if output is None else expand(y, output, 1, None, bias), wanted, grad)
+        return found.totals.get(-1), *(found.totals.get(i) for i in range(1, len(needed)))
     if grad is not None:
         source = x if step.input is None else folded
         if source is None:  # the gradients do not depend on its values

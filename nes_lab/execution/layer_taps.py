@@ -9,7 +9,7 @@ Tests: tests/nn/test_layer.py, tests/nn/test_inference_cache.py
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from nes_lab.execution.inference_cache import InferenceCache
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
 __all__ = ["LayerTaps", "LearnedAxis", "LearnedStarts", "StartsHolder"]
+
+Value = TypeVar("Value")
 
 
 class LearnedAxis(NamedTuple):
@@ -96,14 +98,14 @@ class StartsHolder(Protocol):
         ...
 
 
-class _KeptCells(dict[int, LearnedCells]):
-    """Keeps the cells of each axis with learned starts. A copied or unpickled one is empty."""
+class _Kept(dict[int, Value]):
+    """Keeps values by number. A copied or unpickled one is empty."""
 
-    def __deepcopy__(self, memo: dict) -> _KeptCells:
-        return _KeptCells()
+    def __deepcopy__(self, memo: dict) -> _Kept:
+        return _Kept()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_KeptCells, ())
+        return (_Kept, ())
 
 
 class LayerTaps:
@@ -116,7 +118,8 @@ class LayerTaps:
 
     def __init__(self) -> None:
         self.cache = InferenceCache()
-        self._cells = _KeptCells()
+        self._cells: _Kept[LearnedCells] = _Kept()
+        self._by_rule: _Kept[tuple[StartsHolder, LayerOp, torch.dtype, FactoredStep]] = _Kept()
 
     @staticmethod
     def build(holder: StartsHolder, starts: tuple[Tensor | None, ...], by_slices: bool = True) -> Taps:
@@ -153,8 +156,14 @@ class LayerTaps:
             op: The layer's convolution.
             dtype: Data type of the layer's input.
         """
+        kept = self._by_rule.get(0)
+        if kept is not None and kept[0] is holder and kept[1] is op and kept[2] is dtype:
+            return kept[3]
         taps = self.current(holder)
-        return FactoredStep(op, _fixed(taps[0], dtype), _fixed(taps[1], dtype), lambda learned: (taps[0], taps[1]))
+        step = FactoredStep(op, _fixed(taps[0], dtype), _fixed(taps[1], dtype), lambda learned: (taps[0], taps[1]))
+        if not holder.stored and all(t is None or t.lower.is_cpu for t in taps):  # nothing changes starts by a rule
+            self._by_rule[0] = (holder, op, dtype, step)
+        return step
 
     def learned_step(self, holder: StartsHolder, op: LayerOp, x: Tensor) -> tuple[FactoredStep, tuple[Tensor, ...]]:
         """Return how the channel axes are read in a step that learns the starts, and the tensors that hold them.

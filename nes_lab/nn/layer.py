@@ -247,12 +247,12 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
         """
         if isinstance(input, Proxy):
             return record_call(self, input)
-        x, jit = input, torch.jit.is_tracing()
+        x, jit = input, torch._C._get_tracing_state() is not None
         shape = traced_shape(x) if jit else x.shape
         channels, dim = self._channels
         if x.ndim < -dim or shape[dim] != channels:
             raise GeometryError(f"input of shape {tuple(shape)}; axis {dim} must have {channels} channels")
-        execution = self.resolved_execution(tuple(shape))
+        execution = self._choice.known(shape, self.routing.axis_states) or self.resolved_execution(tuple(shape))
         if torch.is_grad_enabled() or self.training or jit:
             self._inference.clear()
             if execution.name == "factored" and self.scale is None and step_possible(x, self.epitome, self.op):
