@@ -29,7 +29,7 @@ __all__ = ["AxisStep", "FactoredStep", "factored_step", "step_possible"]
 
 _DTYPES = (torch.float32, torch.float64)
 _PLAIN = (Tensor, nn.Parameter)
-_SMALL_MAP, _MOST_COLUMNS = 16, 1024
+_SMALL_MAP, _MOST_COLUMNS = 64, 1024
 """Largest map, and largest number of positions in a batch, that are computed as one matrix product for all samples."""
 
 
