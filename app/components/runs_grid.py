@@ -21,7 +21,7 @@ from nes_lab.text import NO_VALUE
 
 __all__ = ["PROBLEM", "pick", "picked", "run_grid"]
 
-PICKED, DRAWN, PROBLEM = "picked", "runs-drawn", "runs-problem"
+PICKED, DRAWN, PROBLEM, TAKEN = "picked", "runs-drawn", "runs-problem", "runs-taken"
 EDITABLE = ("label", "tags", "note")
 WIDTHS = {"progress": 90, "curve": 100, "place": 70, "time_left": 90, "top1": 80, "disk": 80, "duration": 90}
 _LESS_THAN_A_SCREEN, _HEIGHT = 16, 560
@@ -55,6 +55,7 @@ def run_grid(runs: Sequence[RunInfo]) -> None:
         if any(row[column.key] is not None for row in table.rows) and (editable or column.key not in ("tags", "note"))
     ]
     tags = filter_values(runs)["tags"]
+    forget_outdated(runs)
     drawn = drawn_grid([[info.id for info in runs], [column.key for column in shown], tags])
     rows = [
         {PICKED: row["id"] in drawn["chosen"]} | row | {"state": [row["state"]], "tags": list(info.tags)}
@@ -73,6 +74,15 @@ def run_grid(runs: Sequence[RunInfo]) -> None:
         on_change=take_edits,
         args=(drawn["key"], [info.id for info in runs]),
     )
+
+
+def forget_outdated(runs: Sequence[RunInfo]) -> None:
+    """Draw a new grid if a text in the grid is not that of its run: it was refused, or changed in another tab."""
+    drawn = st.session_state.get(DRAWN)
+    taken = taken_edits(drawn["key"]) if drawn else {}
+    for info in runs:
+        if any(value != getattr(info, name) for name, value in taken.get(info.id, {}).items()):
+            st.session_state.pop(DRAWN, None)
 
 
 def drawn_grid(layout: list[Any]) -> dict[str, Any]:
@@ -125,13 +135,26 @@ def take_edits(key: str, run_ids: Sequence[str]) -> None:
         run_id = run_ids[int(row)]
         if PICKED in edits:
             chosen = [name for name in chosen if name != run_id] + ([run_id] if edits[PICKED] else [])
+        texts = {name: edits[name] or "" for name in ("label", "note") if name in edits}
+        texts |= {"tags": tuple(edits["tags"] or ())} if "tags" in edits else {}
+        before = taken_edits(key).get(run_id, {})
+        taken_edits(key)[run_id] = texts
         try:
-            store = RunStore(root_of(run_id))
-            info = store.read(run_id)
-            texts = {name: edits[name] or "" for name in ("label", "note") if name in edits}
-            texts |= {"tags": tuple(edits["tags"] or ())} if "tags" in edits else {}
-            changed = {name: value for name, value in texts.items() if value != getattr(info, name)}
-            annotate(store, run_id, **changed)
+            # the table keeps all its edits: one that was taken before may have been changed in another tab since
+            changed = {name: value for name, value in texts.items() if value != before.get(name)}
+            annotate(RunStore(root_of(run_id)), run_id, **changed)
         except NesLabError as error:
             st.session_state[PROBLEM] = str(error)
     remember(chosen)
+
+
+def taken_edits(key: str) -> dict[str, dict[str, Any]]:
+    """Return the texts that were taken from a table, by the ids of their runs.
+
+    Args:
+        key: Key of the table.
+    """
+    taken = st.session_state.setdefault(TAKEN, {"key": key, "texts": {}})
+    if taken["key"] != key:
+        taken = st.session_state[TAKEN] = {"key": key, "texts": {}}
+    return taken["texts"]

@@ -675,6 +675,24 @@ def test_runs_takes_tags_and_notes_from_the_table(store):
     assert store.get(run_id).tags == ("a", "b") and "without commas" in monkey["runs-problem"]
 
 
+def test_runs_keeps_what_another_tab_has_changed_since(store):
+    run_id = write_run(store, label="old")
+    at = open_page("runs")
+    key = at.session_state["runs-drawn"]["key"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.components.runs_grid.picked", list)
+        patch.setattr("app.components.runs_grid.remember", lambda chosen: None)
+        patch.setattr("streamlit.session_state", state := {key: {"edited_rows": {"0": {"label": "mine"}}}})
+        runs_grid.take_edits(key, [run_id])
+        assert store.get(run_id).label == "mine"
+        annotate(store, run_id, label="theirs")
+        state[key] = {"edited_rows": {"0": {"label": "mine", "picked": True}}}  # the table keeps its edits
+        runs_grid.take_edits(key, [run_id])
+    assert store.get(run_id).label == "theirs"
+    at.session_state["runs-taken"] = state["runs-taken"]
+    assert at.run().session_state["runs-drawn"]["key"] != key and not at.error  # a grid without the old edit
+
+
 def test_runs_moves_a_waiting_run_to_the_front(store, monkeypatch):
     monkeypatch.setattr("nes_lab.runs.launcher.start_waiting", lambda store, start_runner=True: {})
     ids = [store.create({}, label=label) for label in ("one", "two", "three")]
