@@ -23,7 +23,7 @@ from nes_lab.geometry.layer_snapshot import LayerSnapshot
 __all__ = ["explorer_data", "explorer_js", "missing_layer", "static_js"]
 
 _STATIC = Path(__file__).parent / "static"
-_MODULES = ("sampling", "numbers", "colors", "files", "view", "panes", "words", "explorer_style", "explorer")
+_MODULES = ("sampling", "numbers", "colors", "files", "view", "panes", "words", "film", "explorer_style", "explorer")
 
 
 @cache

@@ -4,19 +4,19 @@
 // layer of other runs, drawn in columns. options.view is what the user has chosen before, and options.onView(view) is called when the user
 // chooses something: { step, color, kernel, pin, cell }, all text. Calling mount again with new data keeps what the user has chosen.
 
-import { overlap, patchGrid, windowCells } from "./sampling.js";
+import { patchGrid } from "./sampling.js";
 import { escaped, number, thinned } from "./numbers.js";
 import { diverging, heat, luminance, sequential } from "./colors.js";
 import { download, prepare, rowsOf } from "./files.js";
 import { LayerView } from "./view.js";
-import { moveLines, paintEpitome, paintMoves, paintWeight, paintWindow, windowSize } from "./panes.js";
+import { moveLines, paintEpitome, paintMoves, paintWeight, paintWindow, windowRows, windowSize } from "./panes.js";
 import { LEARNED, cellWords, finding, head, kept, patchWords, sizes } from "./words.js";
+import { paintThumbs, thumb } from "./film.js";
 import { FRAME, STYLE, column, told } from "./explorer_style.js";
 
 const TALLEST = 400; // pixels
 const COLORS = ["value", "change", "reuse", "gradient"];
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-const THUMB = [96, 54]; // pixels
 
 /** Draw the explorer into a node, or give the explorer that is there new data. */
 export function mount(node, data, options = {}) {
@@ -161,23 +161,13 @@ class Explorer {
     this.part("film").hidden = steps.length < 2;
     this.part("slider").max = steps.length - 1;
     this.pictured = thinned([...main.epitomes.keys()].sort((a, b) => a - b), 12);
-    if (String(this.pictured) !== this.thumbed) this.part("thumbs").replaceChildren(...this.pictured.map((step) => this.thumb(step)));
+    if (String(this.pictured) !== this.thumbed) this.part("thumbs").replaceChildren(...this.pictured.map((step) => thumb(this, step)));
     this.thumbed = String(this.pictured);
     this.part("kept").textContent = kept(main);
     const change = this.part("color").querySelector('[value="change"]');
     change.disabled = main.epitomes.size < 2;
     if (change.disabled && this.state.color === "change") this.state.color = "value";
     this.part("color").value = this.state.color;
-  }
-
-  thumb(step) {
-    const button = document.createElement("button");
-    button.dataset.step = step;
-    button.title = `Show step ${step}`;
-    button.setAttribute("aria-label", button.title);
-    button.append(document.createElement("canvas"), document.createElement("div"));
-    button.addEventListener("click", () => this.choose(step));
-    return button;
   }
 
   set(change, again = false) {
@@ -314,7 +304,7 @@ class Explorer {
       this.paintMoves(view);
       this.write(view);
     }
-    this.paintThumbs();
+    paintThumbs(this);
   }
 
   /** Write what is chosen. A run whose epitome does not have the chosen cell says what its patch reads. */
@@ -350,7 +340,7 @@ class Explorer {
     this.part(`epitome-size${end}`).textContent = texts.epitome;
     this.part(`head${end}`).innerHTML = this.runs.length > 1 ? head(view, state.step, state.color) : "";
     this.part(`head${end}`).hidden = this.runs.length < 2;
-    view.others = this.near(view, patch, [rows, columns]);
+    view.others = view.near(patch);
     const room = this.part(`weight${end}`).parentElement.clientWidth - 28;
     const scale = Math.min(room / view.weight.columns, TALLEST / view.weight.rows, 24);
     view.frame = { scale };
@@ -383,18 +373,6 @@ class Explorer {
     this.part(`window-text${end}`).textContent = box.text;
   }
 
-  near(view, patch, [rows, columns]) {
-    if (rows * columns > 20000) return [];
-    const found = [];
-    for (let row = 0; row < rows; row++)
-      for (let column = 0; column < columns; column++) {
-        if (row === patch[0] && column === patch[1]) continue;
-        const share = overlap(view.layer, patch, [row, column]);
-        if (share > 0.5) found.push({ row, column, share });
-      }
-    return found.sort((a, b) => b.share - a.share);
-  }
-
   paintMoves(view) {
     const { end, data } = view;
     const patch = view.patchOf(this.state.position);
@@ -412,48 +390,9 @@ class Explorer {
     this.pane(`moves${end}`, width, height, (pen) => paintMoves(pen, view, this.look, { lines, patch, width, height }), table);
     canvas.setAttribute("aria-label", "How far each start has moved at each step, in cells");
   }
-
-  paintThumbs() {
-    const [main] = this.views;
-    const place = this.part("thumbs");
-    const room = Math.min(THUMB[0], Math.max(58, place.clientWidth / (place.children.length || 1) - 14));
-    const key = `${this.shown} ${this.state.kernel} ${this.look.dark} ${room} ${main.data.largest}`;
-    const cells = main.cells;
-    const scale = Math.min(room / cells.columns, THUMB[1] / cells.rows);
-    const [width, height] = [cells.columns * scale, cells.rows * scale];
-    const color = diverging(this.data.largest, this.look.dark ? [38, 42, 52] : [247, 247, 247]);
-    const planeAt = (step) => main.plane(main.at(step), main.kernel);
-    for (const button of place.children) {
-      const step = Number(button.dataset.step);
-      button.classList.toggle("now", step === this.state.step);
-      button.setAttribute("aria-pressed", step === this.state.step);
-      if (button.dataset.key === key) continue;
-      button.dataset.key = key;
-      button.lastChild.textContent = room > 80 ? `step ${step}` : step;
-      prepare(button.firstChild, width, height).drawImage(heat(planeAt(step), color), 0, 0, width, height);
-    }
-    const strip = (pen) =>
-      this.pictured.forEach((step, i) => {
-        pen.imageSmoothingEnabled = scale < 1;
-        pen.drawImage(heat(planeAt(step), color), i * (width + 10), 0, width, height);
-        Object.assign(pen, { fillStyle: this.look.ink, font: "11px sans-serif", textAlign: "left", textBaseline: "alphabetic" });
-        pen.fillText(step, i * (width + 10), height + 16);
-      });
-    const table = () => [["step", "row", "values"], ...this.pictured.flatMap((step) => rowsOf(planeAt(step)).map((values, row) => [step, row, ...values]))];
-    this.panes.set("film", { width: this.pictured.length * (width + 10), height: height + 22, paint: strip, table });
-  }
 }
 
 /** The chosen cell, if the epitome of a run has it; else null. */
 function cellOf(view, { cell }) {
   return cell && cell.every((index, axis) => index < view.data.epitomeShape[axis]) ? cell : null;
-}
-
-/** The cells that the magnified window shows: row, column and value of each. */
-function windowRows(view, patch) {
-  const { rows, columns, values } = view.shownCells;
-  const { layer } = view;
-  const ranges = [0, 1].map((axis) => windowCells(layer, axis, patch));
-  const inside = ranges[0].flatMap((row) => ranges[1].map((column) => [row, column])).filter(([row, column]) => row < rows && column < columns);
-  return [["row", "column", "value"], ...inside.map(([row, column]) => [row, column, values[row * columns + column]])];
 }

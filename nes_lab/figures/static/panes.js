@@ -2,7 +2,7 @@
 //
 // Each function takes a pen, which is that of a canvas or writes SVG (files.js), and `look`: { dark, ink, blue(opacity), image(view, matrix) }.
 
-import { patchGrid, patchLength, startOf } from "./sampling.js";
+import { patchGrid, patchLength, startOf, windowCells } from "./sampling.js";
 import { fixed, largest, thinned } from "./numbers.js";
 
 const HOT = "#d9480f";
@@ -223,4 +223,13 @@ export function paintMoves(pen, view, look, { lines, patch, width, height }) {
   }
   write(`step ${steps[0]}`, left, height - 6, "left");
   write(steps.at(-1), width - right, height - 6, "right");
+}
+
+/** The cells that the magnified window shows: row, column and value of each. */
+export function windowRows(view, patch) {
+  const { rows, columns, values } = view.shownCells;
+  const { layer } = view;
+  const ranges = [0, 1].map((axis) => windowCells(layer, axis, patch));
+  const inside = ranges[0].flatMap((row) => ranges[1].map((column) => [row, column])).filter(([row, column]) => row < rows && column < columns);
+  return [["row", "column", "value"], ...inside.map(([row, column]) => [row, column, values[row * columns + column]])];
 }

@@ -1,6 +1,6 @@
 // One layer of one run: what it holds at a step, and the matrices that its panes draw.
 
-import { decodeCells, patchGrid, readCounts, readersOf, startOf, weightMatrix } from "./sampling.js";
+import { decodeCells, overlap, patchGrid, readCounts, readersOf, startOf, weightMatrix } from "./sampling.js";
 import { largest, minus, positions } from "./numbers.js";
 
 export class LayerView {
@@ -81,6 +81,20 @@ export class LayerView {
     const key = String(cell);
     if (!this.readersAt || this.readersAt.key !== key) this.readersAt = { key, found: readersOf(this.layer, cell) };
     return this.readersAt.found;
+  }
+
+  /** The patches that read more than half of the cells of a patch, most first: { row, column, share }. */
+  near(patch) {
+    const [rows, columns] = patchGrid(this.layer);
+    if (rows * columns > 20000) return [];
+    const found = [];
+    for (let row = 0; row < rows; row++)
+      for (let column = 0; column < columns; column++) {
+        if (row === patch[0] && column === patch[1]) continue;
+        const share = overlap(this.layer, patch, [row, column]);
+        if (share > 0.5) found.push({ row, column, share });
+      }
+    return found.sort((a, b) => b.share - a.share);
   }
 
   /** The start that has moved furthest since the first step: { size, axis, index }. On a circular epitome the shorter way counts. */
