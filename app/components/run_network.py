@@ -106,7 +106,7 @@ def show_optimized(found: dict[str, Any] | None) -> None:
     show(report.table(), key="optimized")
     first, *others = report.lines()
     st.markdown(plain_text(first))
-    st.caption(plain_text(". ".join(others)))
+    st.caption(plain_text("\n".join(others)))
 
 
 def ask_file(info: RunInfo, weights: str) -> None:

@@ -167,26 +167,24 @@ class OptimizeReport(Record):
     def lines(self) -> tuple[str, ...]:
         """Return what the report says in sentences: the choice, what is faster with more multiply-adds, and the conditions."""
         chosen = self.form(self.chosen)
-        told = [f"chosen: {self.chosen}" + (f" ({FORMS[self.chosen]})" if self.chosen in FORMS else "")]
+        told = [f"chosen: {self.chosen} ({FORMS[self.chosen]})"]
         if self.chosen == GIVEN:
-            told.append("no other form is clearly faster")
+            told.append("no other form that is allowed is clearly faster")
         elif chosen.ratio is not None:
             told.append(chosen.ratio.words(self.chosen, GIVEN))
         if self.over_fastest is not None:
             told.append(self._fastest_line())
-        if self.over_dense is not None and self.dense_form != self.chosen:
+        if self.over_dense is not None and self.dense_form not in (self.chosen, self.fastest):
             told.append(self.over_dense.words(self.chosen, f"{self.dense_form}, the fastest dense form"))
-        kept = (
-            f"at most {format_number(self.madds_limit)} multiply-adds"
-            if self.keep_madds
-            else "any number of multiply-adds"
-        )
-        return (*told, *self.notes, f"{kept}; on {self.key}; measured in {self.seconds:.0f} s")
+        kept = f"at most {format_number(self.madds_limit)} multiply-adds were allowed" if self.keep_madds else ""
+        told += [kept or "any number of multiply-adds was allowed", f"measured on {self.key}, in {self.seconds:.0f} s"]
+        return (*(f"{line[:1].upper()}{line[1:]}." for line in told), *self.notes)
 
     def _fastest_line(self) -> str:
         fastest, chosen = self.form(self.fastest), self.form(self.chosen)
         assert self.over_fastest is not None  # the caller has seen it
         madds = f"{format_number(fastest.madds)} multiply-adds instead of {format_number(chosen.madds)}"
-        told = f"fastest of all: {self.fastest}, {format_ms(fastest.median_ms or 0)}, with {madds}"
+        kind = ", the fastest dense form" if self.fastest == self.dense_form else ""
+        told = f"fastest of all: {self.fastest}{kind}, {format_ms(fastest.median_ms or 0)}, with {madds}"
         told += f"; {self.over_fastest.words(self.chosen, self.fastest)}"
         return f"{told}; keep_madds=False allows it" if self.is_above_limit(fastest) else told

@@ -936,7 +936,7 @@ def test_run_optimizes_its_network_and_keeps_the_report(store, monkeypatch):
     table = open_page("run", run=run_id, view="Network").dataframe[0].value
     assert list(table["form"]) == ["as given", "onnx", "compiled"]
     assert list(table["note"]) == ["", "chosen", "torch.compile needs a C++ compiler"]
-    assert "onnx takes 0.500 ± 0.020 of the time of as given" in words(at)
+    assert "Onnx takes 0.500 ± 0.020 of the time of as given" in words(at)
 
 
 def test_run_shows_predictions_confusion_and_mistakes(store, monkeypatch):

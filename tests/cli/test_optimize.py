@@ -42,4 +42,4 @@ def test_optimize_takes_a_run(tmp_path, no_compiler, monkeypatch, capsys):
     run = nes_lab.train(config, root=tmp_path, progress=False)
     capsys.readouterr()
     assert main(["optimize", str(run.folder), "--seconds", "0.2"]) == 0
-    assert "torch.compile needs a C++ compiler" in (told := capsys.readouterr().out) and "chosen: " in told
+    assert "torch.compile needs a C++ compiler" in (told := capsys.readouterr().out) and "Chosen: " in told
