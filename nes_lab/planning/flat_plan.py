@@ -29,7 +29,7 @@ from nes_lab.records.counts import Counts
 from nes_lab.records.counts import total as sum_counts
 from nes_lab.records.options import PlanOptions
 from nes_lab.records.reachable import Reachable
-from nes_lab.text import format_number, format_room, format_share
+from nes_lab.text import format_number, format_room, format_share, list_some
 
 __all__ = ["FlatLayers", "flat_layers", "flat_plan", "flat_plan_of_survey", "flat_region"]
 
@@ -309,7 +309,10 @@ def _notes(plan: CompressionPlan, limits: Mapping[str, float]) -> Sequence[str]:
     cells = sum(epitome.params for epitome in plan.epitomes.values())
     share, name = max((getattr(plan.predicted, name) / limit, name) for name, limit in limits.items())
     name = {"madds": "MAdds", "stored_bytes": "bytes"}.get(name, name)
+    first = [readers[0] for readers in plan.readers.values() if len(readers) > 1]
+    shared = [f"the cells that layers share are counted in the first layer that reads them: {list_some(first)}"]
     return (
+        *(shared if first else []),
         f"{len(plan.epitomes)} flat epitome{'s' if len(plan.epitomes) != 1 else ''} with {cells:,} cells; each cell is read "
         f"{weights / cells:.1f} times on average",
         f"under the {name} budget by {format_room(share)}",

@@ -81,6 +81,8 @@ def replace_layers(
     for sentence in plan.larger_epitomes():
         warn_user(sentence)
 
+    owners: dict[str, EpitomeLayer] = {}
+
     def replacement(name: str, module: nn.Module) -> nn.Module | None:
         if name not in plan.layers:
             return None
@@ -88,6 +90,11 @@ def replace_layers(
         layer = epitome_layer_for(module, "none" if later else initial_weights, **plan.layers[name].layer_arguments())
         if later and layer.bias is not None and initial_weights != "none":
             layer.bias.copy_(module.bias)  # type: ignore[arg-type]
+        first = owners.setdefault(plan.layers[name].reads or name, layer)
+        if (
+            first is not layer
+        ):  # until they are tied: one memory, but a parameter that keeps what users added to the weight
+            layer.epitome = nn.Parameter(first.epitome.detach(), layer.epitome.requires_grad)
         if plan.snap and layer.routing.stored:
             layer.routing = FrozenStarts(layer.routing, snap=True).train(layer.training)
         return layer
