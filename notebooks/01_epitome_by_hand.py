@@ -170,7 +170,7 @@ figures.start_descent(stuck, stuck_losses, target=4.9)
 
 # %% [markdown]
 # So it matters where learning begins. The library begins at a **tiling**: the windows lie side by side, at the starts
-# $0, b, 2b, \dots$, and from 0 again when the epitome is used up.
+# 0, $b$, $2b$ and so on, and from 0 again when the epitome is used up.
 #
 # **At the boundary.** A start must stay in $0 \le s \le n - b$, so the library clamps it. Which gradient a clamp passes at
 # the bound itself is a convention. It matters, because many starts lie exactly there. With $n = 2b$, for example, the
