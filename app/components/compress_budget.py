@@ -55,6 +55,7 @@ def ask_budget(slots: dict[str, Any]) -> dict[str, Any] | None:
             share = field_input("compression.share")
         with right:
             windows = field_input("compression.windows")
+        epitome_dtype = field_input("compression.epitome_dtype")
         include = field_input("compression.include", value="", placeholder="all possible layers")
         exclude = field_input("compression.exclude", value="", placeholder="none")
         overrides = text_or_none(field_input("compression.overrides", value="", placeholder="none"))
@@ -71,6 +72,7 @@ def ask_budget(slots: dict[str, Any]) -> dict[str, Any] | None:
         "patch_channels": patch_channels,
         "share": share,
         "windows": windows,
+        "epitome_dtype": epitome_dtype,
         "round_to": round_to,
         "wiring": wiring,
         "min_channels": min_channels,

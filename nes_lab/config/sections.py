@@ -23,6 +23,7 @@ from nes_lab.records.budget import parse_bytes, parse_latency, parse_quantity
 from nes_lab.records.dataset_facts import DATASET_FACTS, DatasetName
 from nes_lab.records.options import (
     ClassOrder,
+    EpitomeDtype,
     InitialWeights,
     Interpolation,
     LearnerKind,
@@ -229,6 +230,7 @@ class CompressionConfig(Section):
     patch_channels: Channels | tuple[Channels, Channels] | None = option_field("patch_channels")
     share: Share = option_field("share")
     windows: int = option_field("windows", ge=1, le=64)
+    epitome_dtype: EpitomeDtype = option_field("epitome_dtype")
     round_to: int = option_field("round_to", ge=1, le=1024)
     wiring: Wiring = option_field("wiring")
     min_channels: int = option_field("min_channels", ge=1, le=65536)

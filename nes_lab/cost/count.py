@@ -147,12 +147,13 @@ def _saved_bytes(modules: Iterable[nn.Module], learners: set[int], seen: set[int
             continue
         # a saved folder holds one number per start: anchors and offsets are added up
         names = () if isinstance(module, FreeStarts) else module._buffers.keys() - module._non_persistent_buffers_set
-        smaller = module.stored_integers() if isinstance(module, FrozenStarts) else {}
+        smaller: dict[str, list[Tensor]] = {}
+        if isinstance(module, FrozenStarts | EpitomeLayer):
+            smaller = {name: list(tensors.values()) for name, tensors in module.stored_integers().items()}
         for name, tensor in {**module._parameters, **{name: module._buffers[name] for name in names}}.items():
             if tensor is not None and id(tensor) not in seen:
                 seen.add(id(tensor))
-                stored: Tensor = smaller.get(name, tensor)
-                stored_bytes += tensor_counts([stored]).stored_bytes
+                stored_bytes += tensor_counts(smaller.get(name, [tensor])).stored_bytes
     return stored_bytes
 
 

@@ -65,14 +65,11 @@ def predict_file_bytes(model: nn.Module, plan: CompressionPlan) -> int:
             tied[name] = known[key]
             continue
         known[key] = name
-        dtype = smaller.get(name, tensor).dtype
-        size = tensor.numel() * dtype.itemsize
-        header[name] = {
-            "dtype": _CODES.get(dtype, "F32"),
-            "shape": list(tensor.shape),
-            "data_offsets": [offset, offset + size],
-        }
-        offset += size
+        for part, stored in smaller.get(name, {name: tensor}).items():
+            size = stored.numel() * stored.itemsize
+            entry = {"dtype": _CODES.get(stored.dtype, "F32"), "shape": list(stored.shape)}
+            header[part] = entry | {"data_offsets": [offset, offset + size]}
+            offset += size
         if not learns:
             fixed.append(name)
     text = len(json.dumps(header, separators=(",", ":")).encode())

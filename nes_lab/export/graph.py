@@ -91,7 +91,8 @@ class GraphLayer(nn.Module):
     def __init__(self, layer: EpitomeLayer) -> None:
         super().__init__()
         vars(self).update({name: value for name, value in vars(layer).items() if isinstance(value, int | str | tuple)})
-        self.epitome, self.bias = layer.epitome, layer.bias
+        self.epitome = layer.epitome if layer.epitome_dtype == "float" else nn.Parameter(layer.cells().detach())
+        self.bias = layer.bias
         self.register_buffer("scale", layer.scale)
         self._layer = (layer,)  # in a tuple it is not a submodule, so its tensors are not exported a second time
         self.chosen_execution: Execution | None = None

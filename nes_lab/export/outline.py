@@ -110,7 +110,13 @@ def layer_record(layer: EpitomeLayer) -> dict[str, Any]:
         "starts": starts.state_name,
         "options": starts.options(),
         "op": op,
-    } | ({"windows": g.windows} if isinstance(g, FlatGeometry) else {})
+    } | _less_common(layer)
+
+
+def _less_common(layer: EpitomeLayer) -> dict[str, Any]:
+    """Return the arguments that are recorded only where they are not the default, as folders of older versions lack them."""
+    flat = {"windows": layer.geometry.windows} if isinstance(layer.geometry, FlatGeometry) else {}
+    return flat | ({"epitome_dtype": layer.epitome_dtype} if layer.epitome_dtype != "float" else {})
 
 
 def _listed(value: Any) -> Any:

@@ -166,6 +166,7 @@ def _epitome_layer(name: str, module: nn.Module, record: Mapping[str, Any]) -> E
     shapes = {key: tuple(record[key]) for key in ("epitome_shape", "patch_channels")}
     try:
         arguments = {key: record[key] for key in _ARGUMENTS} | {"windows": record.get("windows", 1)}
+        arguments |= {"epitome_dtype": record.get("epitome_dtype", "float")}
         return epitome_layer_for(module, "none", **shapes, **arguments, **record["options"])
     except (NesLabError, TypeError) as error:
         raise CheckpointError(f"epitome layer {name!r} cannot be created: {error}") from error

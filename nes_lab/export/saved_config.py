@@ -219,6 +219,8 @@ def _wrong_layer(layer: Any) -> str:
     for key in ("kind", "routing", "scope", "boundary", "execution"):
         if not isinstance(layer.get(key), str):
             return f"{key}={layer.get(key)!r:.100}; give a name"
+    if layer.get("epitome_dtype", "float") not in ("float", "int8"):
+        return f"epitome_dtype={layer['epitome_dtype']!r:.100}; give float or int8"
     if not _is_int(layer.get("windows", 1), 1, _MAX_WINDOWS):
         return f"windows={layer['windows']!r:.100}; give an integer from 1 to {_MAX_WINDOWS}"
     if not _is_int(layer.get("seed"), 0, 1 << 64):

@@ -1,19 +1,38 @@
-"""Say in which type a saved model stores integer starts, and how many bytes they take.
+"""Say in which type a saved model stores integer starts and epitomes of int8, and how many bytes they take.
 
 Tests: tests/export/test_file_size.py
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
-__all__ = ["START_TYPES", "start_bytes", "start_type", "wrong_packing"]
+__all__ = ["SCALE_BLOCK", "START_TYPES", "int8_bytes", "start_bytes", "start_type", "wrong_packing"]
 
 START_TYPES = {"uint8": 1 << 8, "int16": 1 << 15, "int32": 1 << 31}
 """Types in which a saved model stores integer starts -> the number of starts, from 0, that each can hold."""
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 _BYTES = {"uint8": 1, "int16": 2, "int32": 4}
+
+
+SCALE_BLOCK = 64
+"""Number of cells of a flat epitome of int8 that have one scale. Other epitomes have one scale per output channel."""
+
+
+def int8_bytes(shape: tuple[int, ...]) -> int:
+    """Return the bytes of an epitome of int8 in a file: one per cell, and two per scale.
+
+    Args:
+        shape: Shape of the epitome, in cells.
+
+    Examples:
+        >>> int8_bytes((32, 16, 3, 3)), int8_bytes((100,))
+        (4672, 104)
+    """
+    scales = shape[0] if len(shape) > 1 else -(-shape[0] // SCALE_BLOCK)
+    return prod(shape) + 2 * scales
 
 
 def start_type(length: int) -> str:

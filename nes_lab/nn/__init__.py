@@ -14,6 +14,7 @@
 ``reparameterize``: recognizes modules that fold their branches after training (RepVGG, MobileOne), which must come before.
 ``bake``: bakes pruning masks, weight norms and parametrizations of epitome layers into plain tensors.
 ``larger_epitome``: warns if an epitome holds more numbers than the weight that is sampled from it.
+``int8_cells``: round the cells of an epitome to integers of 8 bits.
 ``init``: computes initial epitomes: random, copied from a dense weight, or fitted to it.
 ``flat_epitome``: gives random or fitted values to flat epitomes, which layers can share, and to the factors of their windows.
 ``flat_fit``: fits one flat epitome to the dense weights of all layers that read it.

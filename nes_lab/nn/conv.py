@@ -17,7 +17,7 @@ from nes_lab.geometry.epitome_geometry import Boundary, Scope
 from nes_lab.nn.dense import fill_dense
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.records.keywords import EpitomeKeywords
-from nes_lab.records.options import EpitomeInit, ExecutionOption, LearnerKind, Routing, Squash
+from nes_lab.records.options import EpitomeDtype, EpitomeInit, ExecutionOption, LearnerKind, Routing, Squash
 from nes_lab.renamed import renamed_arguments
 
 __all__ = ["EpitomeConv1d", "EpitomeConv2d", "EpitomeConv3d"]
@@ -51,6 +51,7 @@ class _EpitomeConv(EpitomeLayer):
         execution: ExecutionOption = "auto",
         seed: int = 0,
         windows: int = 1,
+        epitome_dtype: EpitomeDtype = "float",
         reach: float = 1.0,
         squash: Squash = "tanh",
         momentum: float = 0.9,
@@ -74,6 +75,7 @@ class _EpitomeConv(EpitomeLayer):
             execution=execution,
             seed=seed,
             windows=windows,
+            epitome_dtype=epitome_dtype,
             reach=reach,
             squash=squash,
             momentum=momentum,
@@ -196,7 +198,7 @@ class EpitomeConv1d(_EpitomeConv):
         padding_mode: Only ``"zeros"`` is allowed.
         epitome_shape: Shape of the epitome, ``(E_out, E_in, E_k)``: its lengths along output channels, input channels and
             kernel.
-        patch_channels, routing, scope, boundary, execution, seed, windows, reach, squash, momentum, learner: Arguments of
+        patch_channels, routing, scope, boundary, execution, seed, windows, epitome_dtype, reach, squash, momentum, learner: Arguments of
             :class:`nes_lab.EpitomeConv2d`, with the same meaning and defaults.
 
     Shape:
@@ -254,6 +256,8 @@ class EpitomeConv2d(_EpitomeConv):
         seed: Seed of ``"random"`` routing; other routings ignore it.
         windows: Number of windows (pieces of neighboring cells) whose weighted sum is a patch; more than 1 only with
             ``scope="flat"``.
+        epitome_dtype: ``"float"``: cells are used as they are; ``"int8"``: cells are rounded to integers of 8 bits with one scale per
+            output channel, or per 64 cells if the epitome is flat.
         reach: Largest distance of a start from its ``"tiled"`` value, in cells; only for ``"learner"`` routing with
             ``squash="tanh"``.
         squash: Only for ``"learner"`` routing. ``"tanh"``: starts stay within ``reach`` cells of their ``"tiled"`` values;
@@ -297,7 +301,7 @@ class EpitomeConv3d(_EpitomeConv):
         padding_mode: Only ``"zeros"`` is allowed.
         epitome_shape: Shape of the epitome, ``(E_out, E_in, E_t, E_h, E_w)``: its lengths along output channels, input
             channels and the three kernel axes.
-        patch_channels, routing, scope, boundary, execution, seed, windows, reach, squash, momentum, learner: Arguments of
+        patch_channels, routing, scope, boundary, execution, seed, windows, epitome_dtype, reach, squash, momentum, learner: Arguments of
             :class:`nes_lab.EpitomeConv2d`, with the same meaning and defaults.
 
     Shape:

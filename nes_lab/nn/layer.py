@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from torch.fx import Proxy
 import nes_lab.nn.free_starts  # noqa: F401 (registers the routing)
 from nes_lab.epitome.routing_map import RoutingMap
 from nes_lab.epitome.transforms import transforming
-from nes_lab.errors import ExportError, GeometryError, OptionError
+from nes_lab.errors import ExportError, GeometryError, OptionError, check_choice
 from nes_lab.execution.base import AxisState, Execution, ExecutionCost, LayerForm, LayerOp, Prepared, Taps
 from nes_lab.execution.choice import ExecutionChoice
 from nes_lab.execution.factored_step import factored_step, step_possible
@@ -33,12 +33,13 @@ from nes_lab.nn.flat_epitome import new_alpha, reset_flat_, with_alpha
 from nes_lab.nn.graph_call import record_call, traced_shape
 from nes_lab.nn.index_learner import check_learner_options
 from nes_lab.nn.init import reset_epitome_
+from nes_lab.nn.int8_cells import rounded_cells, to_int8
 from nes_lab.nn.larger_epitome import warn_of_larger_epitome
 from nes_lab.nn.reading_record import ReadingRecord
 from nes_lab.nn.sampled_weight import CANNOT_BE_SET, SampledWeight, refuse_to_set
 from nes_lab.nn.starts import FrozenStarts, LayerFacts, Starts, make_starts
 from nes_lab.records.columns import columns
-from nes_lab.records.options import ExecutionName, ExecutionOption, LearnerKind, Routing, Squash
+from nes_lab.records.options import EpitomeDtype, ExecutionName, ExecutionOption, LearnerKind, Routing, Squash
 from nes_lab.records.table import Table
 from nes_lab.renamed import warn_renamed
 from nes_lab.text import format_shape
@@ -86,6 +87,8 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
         seed: Seed of ``"random"`` routing; other routings ignore it.
         windows: Number of windows (pieces of neighboring cells) whose weighted sum is a patch; more than 1 only with
             ``scope="flat"``.
+        epitome_dtype: ``"float"``: cells are used as they are; ``"int8"``: cells are rounded to integers of 8 bits with one scale per
+            output channel, or per 64 cells if the epitome is flat (:mod:`nes_lab.nn.int8_cells`).
         reach: Largest distance of a start from its ``"tiled"`` value, in cells; only for ``"learner"`` routing with
             ``squash="tanh"``.
         squash: Only for ``"learner"`` routing. ``"tanh"``: starts stay within ``reach`` cells of their ``"tiled"`` values;
@@ -132,6 +135,7 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
         execution: ExecutionOption = "auto",
         seed: int = 0,
         windows: int = 1,
+        epitome_dtype: EpitomeDtype = "float",
         reach: float = 1.0,
         squash: Squash = "tanh",
         momentum: float = 0.9,
@@ -146,6 +150,12 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
             raise OptionError(f"seed={seed!r}; give an integer of at least 0")
         if dtype is not None and not dtype.is_floating_point:
             raise OptionError(f"dtype={dtype}; an epitome needs a real floating-point type")
+        check_choice("epitome_dtype", epitome_dtype, get_args(EpitomeDtype))
+        if epitome_dtype == "int8" and dtype is not None and dtype.itemsize < 4:
+            raise OptionError(
+                f"epitome_dtype='int8' and dtype={dtype}; rounded cells need float32 or float64 for training"
+            )
+        self.epitome_dtype: EpitomeDtype = epitome_dtype
         self.geometry = make_geometry(weight_shape, epitome_shape, patch_channels, scope, boundary, windows)
         check_flat_routing(scope, routing)
         warn_of_larger_epitome(self.geometry)
@@ -178,6 +188,20 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
             reset_epitome_(self.epitome, self.bias, self.geometry.weight_shape, generator)
         else:
             reset_flat_(self.epitome, self.alpha, self.bias, self.geometry.weight_shape, generator)
+
+    def cells(self) -> Tensor:
+        """Return the cells that the layer computes with: the epitome, rounded if ``epitome_dtype`` is ``"int8"``.
+
+        Gradients reach the epitome.
+        """
+        return self.epitome if self.epitome_dtype == "float" else rounded_cells(self.epitome)
+
+    def stored_integers(self) -> dict[str, dict[str, Tensor]]:
+        """Return what a file stores instead of the epitome: integers and scales; empty if it stores the epitome itself."""
+        if self.epitome_dtype == "float":
+            return {}
+        integers, scales = to_int8(self.epitome.detach())
+        return {"epitome": {"epitome": integers, "epitome_scales": scales}}
 
     # ---- execution -------------------------------------------------------------------------------------------------
 
@@ -212,7 +236,7 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
             name: Name of the layer, for titles. Empty: the name of the layer's class.
         """
         copied = self.routing_map().snapshot(name or type(self).__name__)
-        return replace(copied, epitome=self.epitome.detach().float().cpu().numpy().copy())
+        return replace(copied, epitome=self.cells().detach().float().cpu().numpy().copy())
 
     def axis_states(self) -> tuple[AxisState, ...]:
         """Return how each weight axis is read from the epitome: ``identity``, ``integer`` or ``fractional``.
@@ -257,7 +281,7 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
             self._inference.clear()
             if execution.name == "factored" and self.scale is None and step_possible(x, self.epitome, self.op):
                 return self._factored_step(x)
-            prepared = execution.prepare(self.epitome, self._taps_for(x), self.geometry, self.scale)
+            prepared = execution.prepare(self.cells(), self._taps_for(x), self.geometry, self.scale)
         else:
             prepared = self._prepared(execution)
         return execution.run(x, prepared, self.op, self.scale, self.bias)
@@ -295,7 +319,7 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
             step, learned = self._taps.learned_step(self.routing, op, x)
         else:
             step = self._taps.step(self.routing, op, x.dtype)
-        return factored_step(read, self.epitome, self.bias, step, learned)
+        return factored_step(read, self.cells(), self.bias, step, learned)
 
     def _prepared(self, execution: Execution) -> Prepared:
         """Return what an execution prepares without the input, such as the sampled weight, without gradients.
@@ -306,7 +330,7 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
 
         def prepare() -> Prepared:
             taps = with_alpha(self._taps.current(routing), self.alpha)
-            return execution.prepare(self.epitome, taps, self.geometry, scale)
+            return execution.prepare(self.cells(), taps, self.geometry, scale)
 
         if not (execution.makes_weight or self._inference.trusting):
             return prepare()  # it takes less time than to compare the epitome with a copy
@@ -377,7 +401,7 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
             A tensor of the dense weight's shape. If a batch norm was folded into the layer, each output channel is already
             multiplied by the batch norm's factor.
         """
-        weight = EXECUTIONS["materialize"].prepare(self.epitome, self.taps(), self.geometry, self.scale).weight
+        weight = EXECUTIONS["materialize"].prepare(self.cells(), self.taps(), self.geometry, self.scale).weight
         return weight.view_as(weight) if weight is self.epitome else weight
 
     @property

@@ -16,7 +16,7 @@ from nes_lab.geometry.epitome_geometry import Boundary, Scope
 from nes_lab.nn.dense import fill_dense
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.records.keywords import EpitomeKeywords
-from nes_lab.records.options import EpitomeInit, ExecutionOption, LearnerKind, Routing, Squash
+from nes_lab.records.options import EpitomeDtype, EpitomeInit, ExecutionOption, LearnerKind, Routing, Squash
 from nes_lab.renamed import renamed_arguments
 
 __all__ = ["EpitomeLinear"]
@@ -31,7 +31,7 @@ class EpitomeLinear(EpitomeLayer):
     Args:
         in_features, out_features, bias, device, dtype: Arguments of :class:`torch.nn.Linear`.
         epitome_shape: Shape of the epitome, ``(E_out, E_in)``: its lengths along output and input features.
-        patch_channels, routing, scope, boundary, execution, seed, windows, reach, squash, momentum, learner: Arguments of
+        patch_channels, routing, scope, boundary, execution, seed, windows, epitome_dtype, reach, squash, momentum, learner: Arguments of
             :class:`~nes_lab.nn.conv.EpitomeConv2d`.
 
     Shape:
@@ -68,6 +68,7 @@ class EpitomeLinear(EpitomeLayer):
         execution: ExecutionOption = "auto",
         seed: int = 0,
         windows: int = 1,
+        epitome_dtype: EpitomeDtype = "float",
         reach: float = 1.0,
         squash: Squash = "tanh",
         momentum: float = 0.9,
@@ -85,6 +86,7 @@ class EpitomeLinear(EpitomeLayer):
             execution=execution,
             seed=seed,
             windows=windows,
+            epitome_dtype=epitome_dtype,
             reach=reach,
             squash=squash,
             momentum=momentum,

@@ -42,10 +42,13 @@ class ReadingRecord(nn.Module):
 
     geometry: EpitomeGeometry
     routing: Starts
+    epitome_dtype: str
 
     def get_extra_state(self) -> Tensor:
         """Return the record of how this layer reads its epitome, as JSON in a tensor of bytes. torch stores it in the state dict."""
-        text = json.dumps(_record(self.geometry, self.routing), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(
+            _record(self.geometry, self.routing, self.epitome_dtype), sort_keys=True, separators=(",", ":")
+        )
         return torch.tensor(list(text.encode()), dtype=torch.uint8, device="cpu")
 
     def set_extra_state(self, state: Tensor) -> None:
@@ -62,7 +65,7 @@ class ReadingRecord(nn.Module):
         error_msgs: list[str],
     ) -> None:
         key = prefix + _EXTRA_STATE_KEY_SUFFIX
-        difference = _difference(state_dict.get(key), self.geometry, self.routing)
+        difference = _difference(state_dict.get(key), self.geometry, self.routing, self.epitome_dtype)
         if difference:
             _name_layer(error_msgs, f"{prefix[:-1] or 'the layer itself'} ({difference})")
             return
@@ -73,33 +76,44 @@ class ReadingRecord(nn.Module):
             missing_keys.remove(key)
 
 
-def _record(geometry: EpitomeGeometry, starts: Starts) -> dict[str, Any]:
-    return {
-        "weight_shape": list(geometry.weight_shape),
-        "patch_channels": list(geometry.patch_shape[:2]),
-        "scope": geometry.scope,
-        "boundary": geometry.boundary,
-        "routing": starts.mode,
-        "starts": starts.state_name,
-        "seed": starts.seed,
-    } | ({"windows": geometry.windows} if isinstance(geometry, FlatGeometry) else {})
+def _record(geometry: EpitomeGeometry, starts: Starts, epitome_dtype: str) -> dict[str, Any]:
+    rounded = {"epitome_dtype": epitome_dtype} if epitome_dtype != "float" else {}
+    return (
+        rounded
+        | {
+            "weight_shape": list(geometry.weight_shape),
+            "patch_channels": list(geometry.patch_shape[:2]),
+            "scope": geometry.scope,
+            "boundary": geometry.boundary,
+            "routing": starts.mode,
+            "starts": starts.state_name,
+            "seed": starts.seed,
+        }
+        | ({"windows": geometry.windows} if isinstance(geometry, FlatGeometry) else {})
+    )
 
 
-def _difference(stored: object, geometry: EpitomeGeometry, starts: Starts) -> str:
+def _difference(stored: object, geometry: EpitomeGeometry, starts: Starts, epitome_dtype: str) -> str:
     """Say how a stored record differs from that of a layer; empty if the layer reads its epitome in the same way.
 
     Args:
         stored: The tensor of the record; None or a tensor without values: nothing is compared.
         geometry: Geometry of the layer.
         starts: The module that holds the starts of the layer.
+        epitome_dtype: Type of the numbers of the layer's epitome; a record without one means floats.
     """
     if type(stored) is not Tensor or stored.is_meta:
         return ""
     saved = _read(stored)
     if saved is None:
         return _UNREADABLE
-    here = _record(geometry, starts)
-    compared = [key for key in ("weight_shape", "patch_channels", "scope", "boundary", "windows") if key in here]
+    here = _record(geometry, starts, epitome_dtype) | {"epitome_dtype": epitome_dtype}
+    saved.setdefault("epitome_dtype", "float")
+    compared = [
+        key
+        for key in ("weight_shape", "patch_channels", "scope", "boundary", "windows", "epitome_dtype")
+        if key in here
+    ]
     by_rule = saved.get("starts") == here["starts"] == "rule"
     compared += ["routing"] if by_rule else []
     differing = [key for key in compared if key in saved and saved[key] != here[key]]

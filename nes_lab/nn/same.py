@@ -52,7 +52,7 @@ class EpitomeConv2dSame(EpitomeConv2d):
         padding: Ignored: the size of the input sets the number of zeros.
         epitome_shape: Shape of the epitome, ``(E_out, E_in, E_h, E_w)``: its lengths along output channels, input channels and
             the two kernel axes.
-        patch_channels, routing, scope, boundary, execution, seed, windows, reach, squash, momentum, learner: Arguments of
+        patch_channels, routing, scope, boundary, execution, seed, windows, epitome_dtype, reach, squash, momentum, learner: Arguments of
             :class:`nes_lab.EpitomeConv2d`, with the same meaning and defaults.
 
     Shape:

@@ -478,17 +478,19 @@ class FrozenStarts(Starts):
             return None
         return axis_slices(table.detach().cpu().round().long().numpy(), self.geometry, axis)
 
-    def stored_integers(self) -> dict[str, Tensor]:
-        """Return the rounded starts by name, as integers of the smallest type that holds them. A file stores them so.
+    def stored_integers(self) -> dict[str, dict[str, Tensor]]:
+        """Return what a file stores instead of the rounded starts: integers of the smallest type that holds them, by name.
 
         The result is empty if starts can lie between two cells.
         """
         if self.fractional:
             return {}
         return {
-            start_name(self.geometry, axis): (self.read(axis) % self.geometry.axes[axis].cells).to(
-                getattr(torch, start_type(self.geometry.axes[axis].cells))
-            )
+            (name := start_name(self.geometry, axis)): {
+                name: (self.read(axis) % self.geometry.axes[axis].cells).to(
+                    getattr(torch, start_type(self.geometry.axes[axis].cells))
+                )
+            }
             for axis, _ in self.tables()
         }
 

@@ -136,7 +136,7 @@ class EpitomeStdConv2d(EpitomeConv2d):
         """Sample the weight for one input, and standardize it. Without gradients it is kept, as long as nothing changes."""
 
         def build() -> Tensor:
-            return self.standardized(sample_patches(self.epitome, self._taps_for(x), self.geometry))
+            return self.standardized(sample_patches(self.cells(), self._taps_for(x), self.geometry))
 
         if torch.is_grad_enabled() or self.training or torch.jit.is_tracing():
             self._inference.clear()

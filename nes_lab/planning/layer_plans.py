@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import prod
 from typing import get_args
 
-from nes_lab.errors import check_choice
+from nes_lab.errors import OptionError, check_choice
 from nes_lab.execution.base import AxisState, LayerForm
 from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry, Scope
@@ -22,7 +22,7 @@ from nes_lab.planning.survey import Survey, SurveyedLayer
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan, Epitome, KeptLayer, LayerCalls, LayerPlan
 from nes_lab.records.counts import Counts, total
-from nes_lab.records.options import PlanOptions
+from nes_lab.records.options import EpitomeDtype, PlanOptions
 
 __all__ = ["assemble", "plan_layer"]
 
@@ -62,11 +62,20 @@ def plan_layer(
     factors = prod(geometry.starts_shape(0)) if scope == "flat" else 0  # one per window
     fewer = prod(layer.weight_shape) - prod(epitome_shape)
     cell_bytes = layer.module.weight.element_size()  # type: ignore[union-attr]
-    start_bytes = _start_bytes(geometry, sampled, cell_bytes, options.snap) if learned else 0
+    if options.epitome_dtype == "int8" and cell_bytes < 4:
+        raise OptionError(
+            f"epitome_dtype='int8' and a weight of {_dtype(layer, 'float')} in {layer.name!r}: rounded cells need float32 or float64 for "
+            "training; make the network in float32"
+        )
+    epitome = Epitome.of(tuple(epitome_shape), _dtype(layer, options.epitome_dtype))
+    stored_starts = _start_bytes(geometry, sampled, cell_bytes, options.snap) if learned else 0
     predicted = Counts(
         params=dense.params - fewer + factors + stored,
         madds=min(executions.values()),
-        stored_bytes=dense.stored_bytes - (fewer - factors) * cell_bytes + start_bytes,
+        stored_bytes=dense.stored_bytes
+        - (prod(layer.weight_shape) - factors) * cell_bytes
+        + epitome.stored_bytes
+        + stored_starts,
     )
     return LayerPlan(
         kind=layer.kind,
@@ -86,7 +95,13 @@ def plan_layer(
         why=why,
         calls=tuple(LayerCalls(shape, times) for shape, times in Counter(layer.calls).items()),
         windows=options.windows,
+        epitome_dtype=options.epitome_dtype,
     )
+
+
+def _dtype(layer: SurveyedLayer, epitome_dtype: EpitomeDtype) -> str:
+    """Return the name of the type in which a file holds the epitome of a layer."""
+    return "int8" if epitome_dtype == "int8" else str(layer.module.weight.dtype).removeprefix("torch.")  # type: ignore[union-attr]
 
 
 def _start_bytes(geometry: EpitomeGeometry, sampled: Sequence[int], cell_bytes: int, snap: bool) -> int:
@@ -166,8 +181,8 @@ def assemble(
         notes=survey.notes,
         epitomes={
             layers[layer.name].reads or layer.name: Epitome.of(
-                layers[layer.name].epitome_shape, str(layer.module.weight.dtype).removeprefix("torch.")
-            )  # type: ignore[union-attr]
+                layers[layer.name].epitome_shape, _dtype(layer, layers[layer.name].epitome_dtype)
+            )
             for layer in survey.layers
             if layer.name in layers
         },

@@ -30,7 +30,7 @@ from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.cost_report import gaps_text
-from nes_lab.records.options import PlanOptions, Routing, ScopeOption, Share, Strategy, Wiring
+from nes_lab.records.options import EpitomeDtype, PlanOptions, Routing, ScopeOption, Share, Strategy, Wiring
 from nes_lab.records.sensitivity_report import SensitivityReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments
 from nes_lab.text import format_number, format_room, format_share
@@ -60,6 +60,7 @@ def plan_for_budget(
     patch_channels: int | tuple[int, int] | None = None,
     share: Share = "layer",
     windows: int = 1,
+    epitome_dtype: EpitomeDtype = "float",
     round_to: int = 8,
     wiring: Wiring = "both_axes",
     min_channels: int = 1,
@@ -107,6 +108,8 @@ def plan_for_budget(
             Layers of any kernel size and kind can share one. Other values than ``"layer"`` set ``scope="flat"``.
         windows: Number of windows of a flat epitome whose weighted sum is a patch. Each window has a learned factor. More than 1
             sets ``scope="flat"``.
+        epitome_dtype: Type of the numbers of an epitome: ``"float"`` (the network's own type) or ``"int8"`` (8 bits and one scale per
+            output channel, or per 64 cells if the epitome is flat). Training rounds to them too, so outputs stay the same after saving.
         round_to: Epitome channels are multiples of this; give 1 or 2 for tiny networks.
         wiring: Which channel axes shrink: ``"both_axes"`` (output and input channels, which keeps most rank for the same
             multiply-adds), ``"input_axis"``, ``"output_axis"`` or ``"narrow_axis"`` (in each layer only the axis that costs

@@ -12,10 +12,11 @@ from typing import Any, cast
 from nes_lab.errors import PlanError, closest
 from nes_lab.geometry.epitome_geometry import Boundary, EpitomeGeometry, Scope, larger_than_weights
 from nes_lab.geometry.flat_geometry import make_geometry
+from nes_lab.geometry.stored_types import int8_bytes
 from nes_lab.records.budget import Budget
 from nes_lab.records.counts import QUANTITIES, Counts, total
 from nes_lab.records.example_input import InputPart
-from nes_lab.records.options import ExecutionOption, LearnerOptions
+from nes_lab.records.options import EpitomeDtype, ExecutionOption, LearnerOptions
 from nes_lab.records.plan_table import explanation, layer_table, notebook_table
 from nes_lab.records.record import Part, Record
 from nes_lab.records.table import Table
@@ -54,6 +55,8 @@ class Epitome(Part):
             shape: Shape of the epitome, in cells.
             dtype: Name of the dtype of its numbers; empty if it is not known.
         """
+        if dtype == "int8":
+            return cls(shape, dtype, prod(shape), int8_bytes(shape))
         bits = re.search(r"[0-9]+", dtype)
         return cls(shape, dtype, prod(shape), prod(shape) * int(bits[0]) // 8 if bits else 0)
 
@@ -96,6 +99,7 @@ class LayerPlan(Part):
         calls: Calls of the dense layer in one forward pass; empty if its parent uses its weight without calling it. None in
             plans of older versions.
         windows: Number of windows whose weighted sum is a patch; more than 1 only with a flat epitome.
+        epitome_dtype: ``"int8"`` if the epitome is rounded to integers of 8 bits; ``"float"`` if it has the network's type.
 
     Raises:
         PlanError: If ``options`` has an unknown name; the message names it.
@@ -126,6 +130,7 @@ class LayerPlan(Part):
     reads: str = ""
     calls: tuple[LayerCalls, ...] | None = None
     windows: int = 1
+    epitome_dtype: EpitomeDtype = "float"
 
     def __post_init__(self) -> None:
         for name in self.options:
@@ -214,6 +219,7 @@ class LayerPlan(Part):
             "execution": self.execution,
             "seed": self.seed,
             "windows": self.windows,
+            "epitome_dtype": self.epitome_dtype,
             **self.options,
         }
 

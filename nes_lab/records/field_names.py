@@ -50,6 +50,7 @@ LABELS = {
     "compression.patch_channels": "Patch length (channels)",
     "compression.share": "Layers that share an epitome",
     "compression.windows": "Windows that add up to a patch",
+    "compression.epitome_dtype": "Numbers of the epitomes",
     "compression.round_to": "Round channels to",
     "compression.wiring": "Channels that shrink",
     "compression.min_channels": "Least channels to compress",

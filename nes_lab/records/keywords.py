@@ -13,7 +13,17 @@ from typing import Any, Required, TypedDict
 from nes_lab.geometry.epitome_geometry import Boundary, Scope
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.compression_plan import CompressionPlan
-from nes_lab.records.options import ExecutionOption, LearnerKind, Routing, ScopeOption, Share, Squash, Strategy, Wiring
+from nes_lab.records.options import (
+    EpitomeDtype,
+    ExecutionOption,
+    LearnerKind,
+    Routing,
+    ScopeOption,
+    Share,
+    Squash,
+    Strategy,
+    Wiring,
+)
 from nes_lab.records.sensitivity_report import SensitivityReport
 
 __all__ = ["EpitomeKeywords", "OtherPlanKeywords", "PlanKeywords", "SavingKeywords"]
@@ -30,6 +40,7 @@ class EpitomeKeywords(TypedDict, total=False):
     execution: ExecutionOption
     seed: int
     windows: int
+    epitome_dtype: EpitomeDtype
     reach: float
     squash: Squash
     momentum: float
@@ -47,6 +58,7 @@ class OtherPlanKeywords(TypedDict, total=False):
     patch_channels: int | tuple[int, int] | None
     share: Share
     windows: int
+    epitome_dtype: EpitomeDtype
     round_to: int
     wiring: Wiring
     min_channels: int

@@ -21,6 +21,7 @@ __all__ = [
     "AmpMode",
     "CHOICES",
     "ClassOrder",
+    "EpitomeDtype",
     "EpitomeInit",
     "ExecutionName",
     "ExecutionOption",
@@ -54,6 +55,7 @@ Routing = Literal["tiled", "stride", "random", "free", "learner"]
 ScopeOption = Literal[Scope, "auto"]
 Wiring = Literal["both_axes", "input_axis", "output_axis", "narrow_axis"]
 Share = Literal["layer", "stage", "network"]
+EpitomeDtype = Literal["float", "int8"]
 Strategy = Literal["uniform", "sensitivity", "speed"]
 InitialWeights = Literal["fit", "reset"]
 EpitomeInit = Literal["fit", "reset", "none"]
@@ -98,6 +100,10 @@ CHOICES: dict[str, dict[str, str]] = {
         "layer": "each layer has its own",
         "stage": "one for all layers whose outputs have equally many positions",
         "network": "one for all layers",
+    },
+    "epitome_dtype": {
+        "float": "the network's own type",
+        "int8": "8 bits and one scale per output channel or 64 cells, also in training",
     },
     "wiring": {
         "both_axes": "output and input channels, which keeps most rank for the same multiply-adds",
@@ -159,6 +165,7 @@ class PlanOptions:
     ] = None
     share: Annotated[Share, "Which layers share a flat epitome, which saves params and not multiply-adds."] = "layer"
     windows: Annotated[int, "Number of windows of a flat epitome whose weighted sum is a patch."] = 1
+    epitome_dtype: Annotated[EpitomeDtype, "Type of the numbers of an epitome."] = "float"
     round_to: Annotated[int, "Epitome channels are multiples of this; give 1 or 2 for tiny networks."] = 8
     wiring: Annotated[Wiring, "Which channel axes shrink."] = "both_axes"
     min_channels: Annotated[
@@ -178,7 +185,7 @@ class PlanOptions:
 
     def __post_init__(self) -> None:
         routing_mode(self.routing)  # refuses a routing that is not registered
-        for name in ("scope", "boundary", "wiring", "share", "strategy"):
+        for name in ("scope", "boundary", "wiring", "share", "strategy", "epitome_dtype"):
             check_choice(name, getattr(self, name), CHOICES[name])
         if isinstance(self.patch_channels, list):  # as in YAML
             object.__setattr__(self, "patch_channels", tuple(self.patch_channels))

@@ -167,7 +167,8 @@ def _fold(layer: nn.Module, norm: _BatchNorm) -> None:
         layer.bias.copy_(shift).requires_grad_(weight.requires_grad)  # type: ignore[operator]
     if isinstance(layer, EpitomeLayer):
         factor = factor if layer.scale is None else factor * layer.scale.to(factor)
-        cell_factors = _cell_factors(layer, factor)
+        # cells of int8 would be rounded to other integers if they were multiplied
+        cell_factors = None if layer.epitome_dtype == "int8" else _cell_factors(layer, factor)
         layer.scale = factor.to(weight.dtype) if cell_factors is None else None
         if cell_factors is None:
             return

@@ -20,7 +20,7 @@ from nes_lab.records import options
 from nes_lab.records.keywords import EpitomeKeywords, PlanKeywords, SavingKeywords
 from nes_lab.records.options import CHOICES, LearnerOptions, PlanOptions, option_default, option_help
 
-NOT_MEASURED = {"share", "windows", "strategy", "layer_options", "seconds"}
+NOT_MEASURED = {"share", "windows", "epitome_dtype", "strategy", "layer_options", "seconds"}
 IN_CONFIG = {*PlanOptions.names(), *LearnerOptions.names()} - {"seed", "layer_options", "seconds"}
 
 
@@ -30,6 +30,7 @@ def test_choices_describe_every_name():
         "scope": options.ScopeOption,
         "boundary": Boundary,
         "share": options.Share,
+        "epitome_dtype": options.EpitomeDtype,
         "wiring": options.Wiring,
         "strategy": options.Strategy,
         "initial_weights": options.InitialWeights,
