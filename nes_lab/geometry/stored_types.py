@@ -31,7 +31,8 @@ def int8_bytes(shape: tuple[int, ...]) -> int:
         >>> int8_bytes((32, 16, 3, 3)), int8_bytes((100,))
         (4672, 104)
     """
-    scales = shape[0] if len(shape) > 1 else -(-shape[0] // SCALE_BLOCK)
+    first, *others = shape
+    scales = first if others else -(-first // SCALE_BLOCK)
     return prod(shape) + 2 * scales
 
 
