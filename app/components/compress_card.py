@@ -5,7 +5,7 @@ from typing import Any
 import streamlit as st
 
 from app.components.compress_measure import measure_time, measure_training
-from app.components.errors import plain_text, show_error
+from app.components.errors import plain_text, show_error, show_failure
 from app.inputs import imports_refused
 from app.labels import in_words
 from app.workers import ask_worker
@@ -129,6 +129,8 @@ def start(config: dict[str, Any]) -> str | None:
             return ask_worker("jobs", "launch", question, text="Checking the network to start from")["id"]
         with current_folder_importable():
             return train(checked, detach=True, check=False).id  # the check would load torch
-    except (NesLabError, WorkerError) as error:
+    except WorkerError as error:
+        show_failure(error)
+    except NesLabError as error:
         show_error(str(error))
-        return None
+    return None

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.components.errors import plain_text, show_error
+from app.components.errors import plain_text, show_error, show_failure
 from app.workers import ask_worker
 from nes_lab.config.written import given_fields
 from nes_lab.import_spec import is_import_spec, own_names
@@ -65,7 +65,10 @@ def measure(
     place.button("Stop", key=f"stop-{name}", icon=":material/stop_circle:", width="stretch")
     try:
         measured[key] = ask_worker("jobs", name, question, text="Measuring", seconds=400)
-    except (Refusal, WorkerError) as error:
+    except Refusal as error:
         show_error(str(error))
+        return
+    except WorkerError as error:
+        show_failure(error)
         return
     st.rerun()

@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from app.components.compress_layers import enter, show_layers, undo_button
-from app.components.errors import show_error
+from app.components.errors import show_error, show_failure
 from app.components.tables import reasons_table, shapes_table
 from app.inputs import imports_refused
 from app.workers import ask_worker
@@ -72,10 +72,7 @@ def ask_plan(question: dict[str, Any]) -> dict[str, Any] | None:
         show_error(str(error))
         offer_ways_out(error, budget)
     except WorkerError as error:
-        show_error(str(error))
-        if error.details:
-            with st.expander("Details"):
-                st.code(error.details, language=None, wrap_lines=True)
+        show_failure(error)
     return None
 
 

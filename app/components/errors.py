@@ -10,8 +10,9 @@ import streamlit as st
 
 from app.labels import in_words
 from nes_lab.errors import NesLabError
+from nes_lab.worker.client import WorkerError
 
-__all__ = ["guarded", "plain_text", "show_error", "shown_errors"]
+__all__ = ["guarded", "plain_text", "show_details", "show_error", "show_failure", "shown_errors"]
 
 
 @contextmanager
@@ -27,8 +28,7 @@ def shown_errors() -> Iterator[None]:
             "If it happens again, please report it with the details below.",
             icon=":material/error:",
         )
-        with st.expander("Details"):
-            st.code("".join(traceback.format_exception(error)), language=None, wrap_lines=True)
+        show_details("".join(traceback.format_exception(error)))
 
 
 def guarded(draw: Callable[..., None]) -> Callable[..., None]:
@@ -49,6 +49,19 @@ def guarded(draw: Callable[..., None]) -> Callable[..., None]:
 def show_error(message: str) -> None:
     """Show an error message of NES Lab on the page, as plain text, with the names that the app has for fields and commands."""
     st.error(plain_text(in_words(message)), icon=":material/error:")
+
+
+def show_failure(error: WorkerError) -> None:
+    """Show that a worker failed, with what it told, folded."""
+    show_error(str(error))
+    if error.details:
+        show_details(error.details)
+
+
+def show_details(text: str) -> None:
+    """Show a traceback or the last lines of a log, folded."""
+    with st.expander("Details"):
+        st.code(text, language=None, wrap_lines=True)
 
 
 def plain_text(text: str) -> str:

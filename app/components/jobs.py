@@ -5,7 +5,7 @@ from typing import Any
 import streamlit as st
 
 from app.cached import root_of
-from app.components.errors import show_error
+from app.components.errors import show_error, show_failure
 from app.inputs import imports_refused
 from app.workers import ask_worker
 from nes_lab.errors import NesLabError
@@ -38,10 +38,7 @@ def ask_about(info: RunInfo, question: str, text: str, limit: float = 900, **arg
         own_code = bool(own_names(info.config))
         answer = ask_worker("jobs", question, about, text=text, seconds=limit, own_code=own_code)
     except WorkerError as error:
-        show_error(str(error))
-        if error.details:
-            with st.expander("Details"):
-                st.code(error.details, language=None, wrap_lines=True)
+        show_failure(error)
     except NesLabError as error:
         show_error(str(error))
     place.empty()

@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.components.errors import plain_text, show_error
+from app.components.errors import plain_text, show_error, show_failure
 from app.components.plot import plot
 from app.components.tables import show
 from app.components.uploads import upload_form, upload_list
@@ -57,10 +57,7 @@ def check(source: dict[str, Any]) -> dict[str, Any] | None:
     except Refusal as error:
         show_error(str(error))
     except WorkerError as error:
-        show_error(str(error))
-        if error.details:
-            with st.expander("Details"):
-                st.code(error.details, language=None, wrap_lines=True)
+        show_failure(error)
     finally:
         place.empty()
     return None

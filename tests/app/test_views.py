@@ -873,6 +873,14 @@ def test_run_explains_an_export_that_did_not_work(store, monkeypatch, error):
     assert str(error) in words(at) and not at.get("success")
 
 
+def test_compress_says_why_a_measurement_failed(home, planner, monkeypatch):
+    at = open_page("compress")
+    failure = WorkerError("it died", "Traceback: <i>here</i>")
+    monkeypatch.setattr(Planner, "__call__", lambda *given, **options: (_ for _ in ()).throw(failure))
+    click(at, "Time one input")
+    assert "it died" in words(at) and "Traceback: <i>here</i>" in [item.value for item in at.code]
+
+
 def test_run_has_nothing_to_export_before_the_end(store):
     at = open_page("run", run=store.create({}, label="waiting"), view="Network")
     assert "when the run has finished" in words(at)
