@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from nes_lab.figures.flat_epitome import flat_cells
-from nes_lab.figures.grids import shrink
+from nes_lab.figures.grids import place_blocks, shrink
 from nes_lab.figures.inputs import Layer, snapshot_of
 from nes_lab.figures.theme import COUNTS, OKABE_ITO, heat_colorbar, new_figure, plain, title_at_top
 from nes_lab.text import format_share, shorten_name
@@ -101,10 +101,7 @@ def _add_map(figure: go.Figure, reads: np.ndarray) -> None:
     high = float(small.max())
     figure.add_heatmap(
         z=small,
-        x0=(block[1] - 1) / 2,
-        dx=block[1],
-        y0=(block[0] - 1) / 2,
-        dy=block[0],
+        **place_blocks(block),
         colorscale=COUNTS,
         zmin=0,
         zmax=max(high, 1.0),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["LIMIT", "Pages", "axis_names", "kernel_slices", "shrink", "symmetric_limit", "thin"]
+__all__ = ["LIMIT", "Pages", "axis_names", "kernel_slices", "place_blocks", "shrink", "symmetric_limit", "thin"]
 
 LIMIT = 256
 """Largest number of rows or columns of a heatmap. Larger arrays are drawn as means of blocks of cells."""
@@ -61,6 +61,20 @@ def shrink(values: np.ndarray, limit: int = LIMIT) -> tuple[np.ndarray, tuple[in
         sums, seen = np.add.reduceat(sums, edges, axis=axis), np.add.reduceat(seen, edges, axis=axis)
     means = np.divide(sums, seen, out=np.full_like(sums, np.nan), where=seen > 0)
     return means.astype(np.float32), (block[0], block[1])
+
+
+def place_blocks(block: tuple[int, int]) -> dict[str, float]:
+    """Return the options of a plotly heatmap that put the blocks of a shrunk matrix where the matrix has them.
+
+    Args:
+        block: Rows and columns of a block, from :func:`shrink`.
+
+    Examples:
+        >>> place_blocks((3, 1))
+        {'x0': 0.0, 'dx': 1, 'y0': 1.0, 'dy': 3}
+    """
+    rows, columns = block
+    return {"x0": (columns - 1) / 2, "dx": columns, "y0": (rows - 1) / 2, "dy": rows}
 
 
 def symmetric_limit(values: np.ndarray) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from nes_lab.figures.flat_epitome import flat_windows
-from nes_lab.figures.grids import LIMIT, shrink, symmetric_limit
+from nes_lab.figures.grids import LIMIT, place_blocks, shrink, symmetric_limit
 from nes_lab.figures.inputs import Layer, snapshot_of
 from nes_lab.figures.theme import DIVERGING, heat_colorbar, new_figure, plain, series_style, title_at_top
 from nes_lab.figures.windows import patch_outline, start_grid
@@ -98,10 +98,7 @@ def add_epitome(figure: go.Figure, snapshot: LayerSnapshot, **place: int) -> Non
     bound = symmetric_limit(small)
     figure.add_heatmap(
         z=small,
-        x0=(block[1] - 1) / 2,
-        dx=block[1],
-        y0=(block[0] - 1) / 2,
-        dy=block[0],
+        **place_blocks(block),
         zmin=-bound,
         zmax=bound,
         zmid=0,

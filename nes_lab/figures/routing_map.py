@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from nes_lab.figures.grids import axis_names, shrink
+from nes_lab.figures.grids import axis_names, place_blocks, shrink
 from nes_lab.figures.inputs import Layer, snapshot_of
 from nes_lab.figures.theme import COUNTS, heat_colorbar, new_figure, plain, title_at_top
 from nes_lab.figures.windows import axes_with_starts, start_grid
@@ -105,10 +105,7 @@ def _add_map(
     height = 1 / rows
     figure.add_heatmap(
         z=small,
-        x0=(block[1] - 1) / 2,
-        dx=block[1],
-        y0=(block[0] - 1) / 2,
-        dy=block[0],
+        **place_blocks(block),
         zmin=low,
         zmax=high,
         colorscale=COUNTS,
