@@ -14,7 +14,16 @@ from typing import Any
 import plotly.graph_objects as go
 
 from nes_lab.figures.inputs import run_rows
-from nes_lab.figures.theme import METHODS, OKABE_ITO, REPORTED, legend_below, new_figure, plain, series_style
+from nes_lab.figures.theme import (
+    METHODS,
+    OKABE_ITO,
+    REPORTED,
+    legend_below,
+    new_figure,
+    plain,
+    series_style,
+    write_inside,
+)
 from nes_lab.runs.handle import RunHandle
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import group_rows
@@ -267,14 +276,7 @@ def accuracy_vs_madds(
     )
     figure.update_yaxes(title_text="top-1 accuracy (%)")
     if not points and not reported:
-        figure.add_annotation(
-            text=f"{other}." if other else "No finished run has an accuracy yet.",
-            showarrow=False,
-            x=0.5,
-            y=0.5,
-            xref="paper",
-            yref="paper",
-        )
+        write_inside(figure, f"{other}." if other else "No finished run has an accuracy yet.")
     return figure
 
 

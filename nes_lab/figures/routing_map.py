@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from nes_lab.figures.grids import axis_names, place_blocks, shrink
 from nes_lab.figures.inputs import Layer, snapshot_of
-from nes_lab.figures.theme import COUNTS, heat_colorbar, new_figure, plain, title_at_top
+from nes_lab.figures.theme import COUNTS, heat_colorbar, new_figure, plain, title_at_top, write_inside
 from nes_lab.figures.windows import axes_with_starts, start_grid
 from nes_lab.text import shorten_name
 
@@ -134,14 +134,7 @@ def _ticks(count: int) -> dict[str, Any]:
 
 
 def _nothing_sampled(figure: go.Figure) -> go.Figure:
-    figure.add_annotation(
-        text="The epitome is as large as the weight on every axis,<br>so this layer has no starts.",
-        showarrow=False,
-        x=0.5,
-        y=0.5,
-        xref="paper",
-        yref="paper",
-    )
+    write_inside(figure, "The epitome is as large as the weight on every axis,<br>so this layer has no starts.")
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
     return figure

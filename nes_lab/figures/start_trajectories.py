@@ -17,7 +17,7 @@ from plotly.subplots import make_subplots
 from nes_lab.errors import OptionError
 from nes_lab.figures.grids import axis_names, thin
 from nes_lab.figures.inputs import History, history_of
-from nes_lab.figures.theme import OKABE_ITO, new_figure, plain, title_at_top
+from nes_lab.figures.theme import OKABE_ITO, new_figure, plain, title_at_top, write_inside
 from nes_lab.figures.windows import axes_with_starts
 from nes_lab.text import shorten_name
 
@@ -116,14 +116,7 @@ def _trajectories(history: Sequence[tuple[int, LayerSnapshot]]) -> go.Figure:
     title = title_at_top(f"Starts of {plain(shorten_name(layer.name))}")
     if not axes:
         figure = new_figure(alt, title=title, height=240)
-        figure.add_annotation(
-            text="This layer has no starts: its cells are read in order.",
-            showarrow=False,
-            x=0.5,
-            y=0.5,
-            xref="paper",
-            yref="paper",
-        )
+        write_inside(figure, "This layer has no starts: its cells are read in order.")
         figure.update_xaxes(visible=False)
         figure.update_yaxes(visible=False)
         return figure

@@ -46,6 +46,7 @@ __all__ = [
     "series_style",
     "share_ticks",
     "title_at_top",
+    "write_inside",
 ]
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
@@ -239,6 +240,22 @@ def apply_theme(figure: go.Figure, dark: bool, see_through: bool = False) -> go.
 def figure_json(figure: go.Figure) -> dict[str, Any]:
     """Return a plotly figure as a plain dict with ``data`` and ``layout``, for plotly.js in a browser."""
     return json.loads(pio.to_json(figure, validate=False) or "{}")
+
+
+def write_inside(figure: go.Figure, text: str) -> None:
+    """Write a text into the middle of a figure that has nothing to draw.
+
+    Args:
+        figure: Figure to change.
+        text: The text, as plotly takes it.
+
+    Examples:
+        >>> figure = new_figure("No runs.")
+        >>> write_inside(figure, "There are no runs.")
+        >>> figure.layout.annotations[0].text
+        'There are no runs.'
+    """
+    figure.add_annotation(text=text, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
 
 
 def title_at_top(text: str, note: str = "") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from nes_lab.figures.inputs import run_rows
-from nes_lab.figures.theme import OKABE_ITO, SeriesStyle, handle, method_style, new_figure, plain
+from nes_lab.figures.theme import OKABE_ITO, SeriesStyle, handle, method_style, new_figure, plain, write_inside
 from nes_lab.figures.trade_off_marks import (
     Axis,
     add_band,
@@ -151,7 +151,7 @@ def _empty_figure(settings: Sequence[SettingResult], rows: int, measures: tuple[
     figure.update_yaxes(title_text=y.title)
     if not settings:
         text = f"No finished run has {x.name} and {y.name}."
-        figure.add_annotation(text=text, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
+        write_inside(figure, text)
     return figure
 
 
