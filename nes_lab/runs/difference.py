@@ -66,7 +66,7 @@ def mean_difference(first: Sequence[float], second: Sequence[float], images: int
         second: Results of the second network, one per seed.
         images: Number of test images, if the results are accuracies in percent and the number is known. The error of a mean is
             then at least the one that follows from the number of images (binomial): a few seeds may agree by chance. With it, a
-            single seed is enough.
+            single seed is enough. Without it, there is no interval if all seeds of both networks agree exactly.
 
     Raises:
         OptionError: If a network has no result, or ``images`` is less than 1.
@@ -88,8 +88,8 @@ def mean_difference(first: Sequence[float], second: Sequence[float], images: int
         return Difference(value)
     squares = [(squared or 0.0, freedom) for squared, freedom in parts]
     total = sum(squared for squared, _ in squares)
-    if total == 0:
-        return Difference(value, value, value)
+    if total == 0:  # seeds that agree by chance do not show that there is no noise
+        return Difference(value)
     half = _quantile(total**2, sum(squared**2 / freedom for squared, freedom in squares)) * math.sqrt(total)
     return Difference(value, value - half, value + half)
 
