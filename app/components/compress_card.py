@@ -61,6 +61,8 @@ def launch_card(
         with st.expander("Notes of the plan"):
             for note in [*dense_words(planned, config["compression"] or {}), *planned["notes"]]:
                 st.text(note)
+            for sentence in planned.get("advice", ()):
+                st.info(plain_text(sentence), icon=":material/lightbulb:")
     if launched:
         st.session_state["launches"] = launches + 1  # gives the button a new key, so that a second click does nothing
         run_id = start(config)

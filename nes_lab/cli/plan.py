@@ -66,7 +66,7 @@ def _show(plan: CompressionPlan, backbone: str) -> None:
 
 def _show_totals(plan: CompressionPlan) -> None:
     print_counts(plan.dense, plan.predicted)
-    for note in plan.notes:
+    for note in (*plan.notes, *(f"advice: {sentence}" for sentence in plan.advice)):
         print(note)
 
 

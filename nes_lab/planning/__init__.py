@@ -15,6 +15,7 @@
 ``ladder``: the ladder, which lists all sizes a model can shrink to, from dense to smallest.
 ``build_ladder``: build the ladder from a model and the options.
 ``flat_plan``: choose the sizes of flat epitomes, which layers can share.
+``advice``: what measured accuracies suggest for a plan; they are in ``measured_accuracy.jsonl``.
 ``sharing``: the registry of the ways in which layers share flat epitomes.
 ``strategies``: the registry of the ways to choose which layer shrinks next.
 ``speed``: choose each layer's wiring by times that were measured once on this device (the strategy ``speed``).

@@ -47,7 +47,7 @@ def plan_from_config(
         BudgetError: If the budget cannot be met. The message names the smallest counts that can be reached.
     """
     if config.preset is not None:
-        return preset(config.preset, model, example_input)
+        return preset(config.preset, model, example_input, epitome_dtype=getattr(config, "epitome_dtype", "float"))
     return plan_for_budget(
         model,
         budget_of(config),

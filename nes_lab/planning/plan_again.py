@@ -15,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from nes_lab.export.file_size import with_file_bytes
+from nes_lab.planning.advice import with_advice
 from nes_lab.planning.build_ladder import ladder_of_survey, resolved_scope
 from nes_lab.planning.flat_plan import flat_layers, flat_plan_of_survey, flat_region
 from nes_lab.planning.ladder import Ladder
@@ -70,9 +71,10 @@ class PlanAgain:
             OptionError: If an option is wrong, or a pattern matches no layer.
         """
         if options is not None and options.scope == "flat":
-            return with_file_bytes(self._model, flat_plan_of_survey(self._survey, self._model, budget, options))
+            plan = flat_plan_of_survey(self._survey, self._model, budget, options)
+            return with_advice(with_file_bytes(self._model, plan))
         plan = plan_on_ladder(self.ladder(budget, options or PlanOptions(), on_progress), budget)
-        return with_file_bytes(self._model, plan)
+        return with_advice(with_file_bytes(self._model, plan))
 
     def region(
         self, budget: Budget, options: PlanOptions | None = None, on_progress: OnProgress | None = None

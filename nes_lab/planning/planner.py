@@ -19,6 +19,7 @@ from nes_lab.errors import BudgetError, OptionError
 from nes_lab.export.file_size import with_file_bytes
 from nes_lab.geometry.epitome_geometry import Boundary
 from nes_lab.nn.layer import EpitomeLayer
+from nes_lab.planning.advice import with_advice
 from nes_lab.planning.build_ladder import build_ladder
 from nes_lab.planning.flat_plan import flat_plan
 from nes_lab.planning.ladder import Ladder
@@ -158,13 +159,13 @@ def plan_for_budget(
     if sensitivity is not None and strategy != "sensitivity":
         raise OptionError(f"sensitivity is given and strategy={strategy!r}; it goes with strategy='sensitivity'")
     if options.scope == "flat":
-        return with_file_bytes(model, flat_plan(model, budget, example_input, options))
+        return with_advice(with_file_bytes(model, flat_plan(model, budget, example_input, options)))
     options, note = _timed_strategy(options, budget)
     ladder = build_ladder(model, example_input, options, budget)
     steps = STRATEGIES[options.strategy](ladder, model, budget, sensitivity, progress, on_progress)
     ladder = replace(ladder, steps=steps)
     if budget.latency_ms is None:
-        return with_file_bytes(model, plan_on_ladder(ladder, budget))
+        return with_advice(with_file_bytes(model, plan_on_ladder(ladder, budget)))
     first = _first_rung(ladder, budget)
     plan = meet_latency(
         model,
@@ -177,7 +178,7 @@ def plan_for_budget(
         progress=progress,
         on_progress=on_progress,
     )
-    return with_file_bytes(model, plan)
+    return with_advice(with_file_bytes(model, plan))
 
 
 def _timed_strategy(options: PlanOptions, budget: Budget) -> tuple[PlanOptions, str]:

@@ -16,7 +16,7 @@ from nes_lab.planning.ladder import shrinking_axes
 from nes_lab.planning.layer_plans import assemble, plan_layer
 from nes_lab.planning.survey import Survey, SurveyedLayer, survey
 from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
-from nes_lab.records.options import PlanOptions, PresetName, PresetWiring
+from nes_lab.records.options import EpitomeDtype, PlanOptions, PresetName, PresetWiring
 
 __all__ = ["PRESETS", "preset"]
 
@@ -37,6 +37,7 @@ def preset(
     factor: int = 2,
     include: Sequence[str] | str | None = None,
     exclude: Sequence[str] | str | None = None,
+    epitome_dtype: EpitomeDtype = "float",
 ) -> CompressionPlan:
     """Make the compression plan of a preset, without a budget. A preset names the channel axes that shrink.
 
@@ -61,6 +62,7 @@ def preset(
         factor: Number of weights along an axis that share one epitome cell. For ``released_x2`` it is always 2.
         include: Name patterns or types of the layers to replace; None replaces all layers that can be replaced. Not for ``released_x2``.
         exclude: Name patterns or types of layers that stay dense; None excludes no layers. Not for ``released_x2``.
+        epitome_dtype: Type of the numbers of an epitome: ``"float"`` (the network's own type) or ``"int8"``.
 
     Raises:
         OptionError: If the preset or ``wiring`` is not known, an option does not go with the preset, or a pattern matches no layer.
@@ -85,8 +87,9 @@ def preset(
         if value:
             raise OptionError(f"{option} does not go with the preset {name!r}")
     if name in AXES_PRESETS:
-        return _along_axes(name, model, example_input, factor, include, exclude)
-    return _released(name, model, example_input, head, wiring)
+        options = PlanOptions(include=include, exclude=exclude, epitome_dtype=epitome_dtype)
+        return _along_axes(name, model, example_input, factor, options)
+    return _released(name, model, example_input, head, wiring, PlanOptions(epitome_dtype=epitome_dtype))
 
 
 def _along_axes(
@@ -94,15 +97,14 @@ def _along_axes(
     model: nn.Module,
     example_input: Any,
     factor: int,
-    include: Sequence[str] | str | None,
-    exclude: Sequence[str] | str | None,
+    options: PlanOptions,
 ) -> CompressionPlan:
-    surveyed = survey(model, example_input, PlanOptions(include=include, exclude=exclude))
+    surveyed = survey(model, example_input, options)
     layers = tuple(_dense_if_thin(layer, name, factor) for layer in surveyed.layers)
     axes = {layer.name: shrinking_axes(layer, name) for layer in layers if not layer.reason}
     if not axes:
         raise PlanError(f"preset {name!r}: {type(model).__name__} has no layer that may be replaced")
-    return _assemble(replace(surveyed, layers=layers), axes, factor, name, f"factor={factor}")
+    return _assemble(replace(surveyed, layers=layers), axes, factor, name, f"factor={factor}", options)
 
 
 def _dense_if_thin(layer: SurveyedLayer, name: str, factor: int) -> SurveyedLayer:
@@ -115,7 +117,9 @@ def _dense_if_thin(layer: SurveyedLayer, name: str, factor: int) -> SurveyedLaye
     return replace(layer, reason=f"fewer than factor={factor} channels on an axis of {name}")
 
 
-def _released(name: str, model: nn.Module, example_input: Any, head: bool, wiring: str) -> CompressionPlan:
+def _released(
+    name: str, model: nn.Module, example_input: Any, head: bool, wiring: str, options: PlanOptions
+) -> CompressionPlan:
     surveyed = survey(model, example_input)
     axes = dict(_expand_project(model))
     if not axes:
@@ -128,7 +132,7 @@ def _released(name: str, model: nn.Module, example_input: Any, head: bool, wirin
     if head or wiring == "expand_head":
         axes |= dict(_head(model))
     by_layer = {layer: (axis,) for layer, axis in axes.items()}
-    return _assemble(surveyed, by_layer, 2, name, f"wiring={wiring}, head={head}")
+    return _assemble(surveyed, by_layer, 2, name, f"wiring={wiring}, head={head}", options)
 
 
 def _expand_project(model: nn.Module) -> Iterator[tuple[str, int]]:
@@ -157,12 +161,14 @@ def _find(module: nn.Module, path: str) -> nn.Module | None:
     return module
 
 
-def _assemble(surveyed: Survey, axes: Mapping[str, Sequence[int]], factor: int, name: str, how: str) -> CompressionPlan:
+def _assemble(
+    surveyed: Survey, axes: Mapping[str, Sequence[int]], factor: int, name: str, how: str, options: PlanOptions
+) -> CompressionPlan:
     """Make a compression plan in which ``factor`` weights share one epitome cell along each axis in ``axes``."""
     layer_plans: dict[int, LayerPlan] = {}
     for layer in surveyed.layers:
         if layer.name in axes:
             sizes = enumerate(layer.weight_shape)
             shape = tuple(-(-size // factor) if axis in axes[layer.name] else size for axis, size in sizes)
-            layer_plans[layer.index] = plan_layer(layer, shape, PlanOptions())
+            layer_plans[layer.index] = plan_layer(layer, shape, replace(options, include=None, exclude=None))
     return assemble(surveyed, layer_plans, None, f"{name}, {how}", untouched=f"not in the wiring of {name}")

@@ -254,6 +254,8 @@ class CompressionPlan(Record):
         epitomes: Name of each epitome -> its shape, its dtype, its number of cells and its bytes. An epitome has the name of
             the layer that it belongs to. Layers that share an epitome give its name in :attr:`LayerPlan.reads`. An epitome
             that is left out here gets its entry from the layer's plan.
+        advice: Sentences on what the tightest limit and the kind of network suggest, from measured accuracies. Empty if there is
+            nothing to say.
         snap: Whether learned starts (positions of patches) are rounded to integers permanently when the model is compressed. The
             multiply-adds are those of such starts. False in plans of older versions.
         example_input: Structure, shapes, types and ranges of integers of the example input, without its data. From it,
@@ -288,6 +290,7 @@ class CompressionPlan(Record):
     latency_ms: float | None = None
     file_bytes: int | None = None
     epitomes: Mapping[str, Epitome] = field(default_factory=dict)
+    advice: tuple[str, ...] = ()
     snap: bool = False
     example_input: InputPart | None = None
 
@@ -455,4 +458,4 @@ class CompressionPlan(Record):
         return f"{head}\n{counts}"
 
     def __str__(self) -> str:
-        return "\n".join([repr(self), *self.notes])
+        return "\n".join([repr(self), *self.notes, *(f"advice: {sentence}" for sentence in self.advice)])

@@ -15,7 +15,9 @@ GLOSSARY: dict[str, str] = {
     "learned) or learner (a small network computes them).",
     "MAdds": "Multiply-adds: the multiplications, each with its addition, that one input needs in a forward pass.",
     "Params": "Parameters: the numbers of a network that are stored and trained.",
-    "Budget": "The most parameters or multiply-adds that a network may have. NES Lab chooses epitome sizes that fit it.",
+    "Stored bytes": "The bytes of the tensors in the file of a saved network. Its whole folder, with names and description, is a little "
+    "larger.",
+    "Budget": "The most parameters, multiply-adds or bytes that a network may have. NES Lab chooses epitome sizes that fit it.",
     "Plan": "The list of all layers with the size of each epitome, made from a budget before any training.",
 }
 """Each word of NES Lab -> one or two sentences that explain it."""
