@@ -71,6 +71,27 @@ def test_a_plan_of_int8_is_met_by_training_saving_and_exporting(tmp_path: Path, 
         torch.testing.assert_close(other(X), small(X), rtol=1e-4, atol=1e-5)
 
 
+def test_training_goes_on_bit_for_bit_from_a_state_dict():
+    plan = nes_lab.plan_for_budget(_network(), nes_lab.Budget(params="50%"), X, epitome_dtype="int8", share="network")
+    first, second = (
+        nes_lab.compress(_network(), plan, "reset", torch.Generator().manual_seed(seed)) for seed in (1, 2)
+    )
+
+    def train(network: nn.Module) -> None:
+        step = torch.optim.SGD(network.parameters(), lr=0.1)
+        network(X).square().mean().backward()
+        step.step()
+
+    train(first)
+    second.load_state_dict(first.state_dict())
+    first.zero_grad()
+    for network in (first, second):
+        train(network)
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
+
+
 def test_float_tensors_are_refused_where_int8_is_read_and_16_bits_cannot_be_trained():
     layers = [nes_lab.EpitomeLinear(8, 8, epitome_shape=(4, 4), epitome_dtype=t) for t in ("float", "int8")]
     with pytest.raises(RuntimeError, match="epitome_dtype='float' is saved, 'int8' is here"):
