@@ -48,7 +48,8 @@ def test_tensorflow_padding_under_every_plan(kernel, stride, dilation, groups, s
     assert torch.equal(layer.plain()(x), y)
     expected = torch.autograd.grad(y.square().sum(), x)[0]
     names = layer.available_executions()
-    assert names == (("materialize", "wrapped") if groups > 1 else ("materialize", "wrapped", "product_map"))
+    products = ("materialize_matmul", "wrapped_matmul") if kernel == 1 else ()
+    assert set(names) == {"materialize", "wrapped", *products, *(() if groups > 1 else ("product_map",))}
     for name in names:
         layer.execution = name
         with FlopCounterMode(display=False) as counter:
