@@ -50,6 +50,10 @@ def prepare_for_export(model: nn.Module, form: ExportForm) -> nn.Module:
     for module in list(copied.modules()):
         if isinstance(module, EpitomeLayer):
             module.freeze()
+            if module.epitome_dtype != "float":
+                module.epitome.data = (
+                    module.cells().detach()
+                )  # graphs do not round; layers that share it keep sharing it
     return copy_with_replacements(copied, _graph_layer)
 
 
@@ -91,8 +95,7 @@ class GraphLayer(nn.Module):
     def __init__(self, layer: EpitomeLayer) -> None:
         super().__init__()
         vars(self).update({name: value for name, value in vars(layer).items() if isinstance(value, int | str | tuple)})
-        self.epitome = layer.epitome if layer.epitome_dtype == "float" else nn.Parameter(layer.cells().detach())
-        self.bias = layer.bias
+        self.epitome, self.bias = layer.epitome, layer.bias
         self.register_buffer("scale", layer.scale)
         self._layer = (layer,)  # in a tuple it is not a submodule, so its tensors are not exported a second time
         self.chosen_execution: Execution | None = None

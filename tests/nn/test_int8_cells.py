@@ -12,6 +12,7 @@ from torch import nn
 
 import nes_lab
 from nes_lab.errors import CheckpointError, OptionError
+from nes_lab.export.graph import prepare_for_export
 from nes_lab.nn.int8_cells import from_int8, rounded_cells, to_int8
 
 X = torch.randn(2, 3, 12, 12)
@@ -67,7 +68,9 @@ def test_a_plan_of_int8_is_met_by_training_saving_and_exporting(tmp_path: Path, 
     again = nes_lab.from_pretrained(folder, model=dense)
     assert torch.equal(again(X), small(X))
     assert nes_lab.CompressionPlan.from_json(plan.to_json()) == plan
-    for other in (nes_lab.materialize(small), nes_lab.fuse(small)):
+    graph = prepare_for_export(small, "factored")
+    assert sum(p.numel() for p in graph.parameters()) <= plan.predicted.params  # a shared epitome is exported once
+    for other in (nes_lab.materialize(small), nes_lab.fuse(small), graph):
         torch.testing.assert_close(other(X), small(X), rtol=1e-4, atol=1e-5)
 
 
