@@ -142,6 +142,8 @@ class _Step(torch.autograd.Function):
         ctx.by_weight = not matrix and _by_weight(step)
         ctx.set_materialize_grads(False)
         _save(ctx, x, folded, products, epitome, bias, learned)
+        if y._is_view():  # autograd lets no one write into such an output, as nn.ReLU(inplace=True) does
+            y = torch.empty(0, dtype=y.dtype).set_(y)
         return y, None if step.input is None or ctx.by_weight else folded
 
     @staticmethod

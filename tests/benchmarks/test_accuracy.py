@@ -80,7 +80,7 @@ def test_smoke_runs_to_its_end_and_continues(tmp_path: Path) -> None:
     assert accuracy.main([*options, "--minutes", "0.2", "--only", "madds/width"]) == 3
     assert accuracy.main([*options, "--jobs", "2"]) == 0
     rows = read_rows(results)
-    assert len(rows) == len(trainings(read_study(SMOKE), rows)) == 15
+    assert len(rows) == len(trainings(read_study(SMOKE), rows)) == 14
     for row in rows.values():
         if row["budget"]:
             share = float(row["budget"].rstrip("%")) / 100

@@ -193,3 +193,20 @@ def test_one_dimension_and_a_batch_of_none():
         torch.testing.assert_close(y, layer.op(x, layer.materialize(), layer.bias))
         y.sum().backward()
         assert x.grad is not None and layer.epitome.grad is not None
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("axes", AXES)
+@pytest.mark.parametrize("routing", ["tiled", "random", "free", "learner"])
+def test_the_output_can_be_written_into(case, axes, routing):
+    """As ``nn.ReLU(inplace=True)`` does; the gradients are those of a separate output."""
+    layer, x = _layer(case, axes, routing)
+    wanted, inputs = layer(x).relu(), [x, *layer.parameters()]
+    expected = torch.autograd.grad(wanted.square().sum(), inputs, allow_unused=True)
+    found = layer(x).relu_()
+    if routing != "learner":  # its moving average has moved between the two calls
+        assert torch.equal(found, wanted)
+        for g, h in zip(torch.autograd.grad(found.square().sum(), inputs, allow_unused=True), expected, strict=True):
+            assert (g is None and h is None) or torch.allclose(g, h)
+    else:
+        found.sum().backward()
