@@ -199,14 +199,23 @@ def test_a_point_of_the_trade_off_opens_its_run_and_the_budget_stays(app):
         page.get_by_test_id("stSidebarNavItems").get_by_role("link", name="Trade-off").click()
         page.get_by_role("heading", name="Trade-off").wait_for()
         page.wait_for_url("**budget-madds=1M**")
-        assert page.get_by_label("Budget (MAdds)", exact=True).input_value() == "1M" and "result=top-5" in page.url
+        holds(page.get_by_label("Budget (MAdds)", exact=True), "1M")
+        assert "result=top-5" in page.url
         page.get_by_role("button", name="Export").click()
         page.wait_for_url("**/run?run=*view=Network*")
         page.go_back()
         page.get_by_role("heading", name="Trade-off").wait_for()
         page.wait_for_url("**/trade_off?*budget-madds=1M*")
-        assert page.get_by_label("Budget (MAdds)", exact=True).input_value() == "1M" and "result=top-5" in page.url
+        holds(page.get_by_label("Budget (MAdds)", exact=True), "1M")
+        assert "result=top-5" in page.url
         assert not faults
+
+
+def holds(field, value):
+    """Wait until a field has a value. Streamlit draws a field empty for a moment, and loads its code late."""
+    from playwright.sync_api import expect
+
+    expect(field).to_have_value(value, timeout=60_000)
 
 
 def choose_left_half(page, plot):
@@ -396,8 +405,6 @@ def test_forms_and_the_current_run_survive_a_change_of_page(app):
     url, store = app
     older = write_run(store, label="older", routing="free")
     write_run(store, label="newer", routing="free")
-    from playwright.sync_api import expect
-
     with browse(width=1300) as (page, faults):
         page.goto(f"{url}/compress")
         settle(page)
@@ -412,11 +419,12 @@ def test_forms_and_the_current_run_survive_a_change_of_page(app):
         page.get_by_role("heading", name="Trade-off").wait_for()
         page.get_by_role("link", name="Compress").first.click()
         page.get_by_text("Layers replaced").wait_for()
-        assert budget.input_value() == "45%" and page.get_by_label("Seed", exact=True).input_value() == "7"
+        holds(budget, "45%")
+        holds(page.get_by_label("Seed", exact=True), "7")
         other = page.context.browser.new_page()
         other.goto(page.url)
         other.get_by_text("Layers replaced").wait_for()
-        expect(other.get_by_role("textbox", name="MAdds budget")).to_have_value("45%")
+        holds(other.get_by_role("textbox", name="MAdds budget"), "45%")
         page.goto(url)
         settle(page)
         page.locator(".dvn-scroller").first.click(position={"x": 18, "y": 90})  # the second run's box
@@ -425,7 +433,9 @@ def test_forms_and_the_current_run_survive_a_change_of_page(app):
         page.get_by_role("link", name="Epitomes").first.click()
         page.locator(".nes-explorer[data-drawn]").wait_for()
         assert older in page.url
-        page.locator('[data-testid="stSidebar"]').get_by_text("older").wait_for()
+        page.locator('[data-testid="stSidebar"]').get_by_text(
+            "older", exact=True
+        ).wait_for()  # the glossary has "folder"
         assert not faults
 
 

@@ -14,6 +14,8 @@ from tests.notebooks.places import FOLDER
 NOTEBOOK = FOLDER / "01_epitome_by_hand.ipynb"
 SLIDER = ".jupyter-widgets .noUi-handle"
 READOUT = ".jupyter-widgets .widget-readout"
+LATE = "error: [anywidget] Failed to initialize model."
+"""What anywidget says when a busy browser needs more than 2 s to load a widget, which is drawn all the same."""
 
 
 def bars(page):
@@ -74,7 +76,7 @@ def test_notebook_by_hand_runs_in_jupyterlab(tmp_path):
         page.set_viewport_size({"width": 820, "height": 1000})
         page.wait_for_timeout(1500)
         assert not cut_off(page), "nothing is cut off in a narrow window"
-        assert not faults
+        assert not [fault for fault in faults if fault != LATE]  # a module with a mistake says something else too
 
 
 EXPLORER = """import nes_lab
