@@ -52,17 +52,23 @@ def notebook_table(table: Table, rows: Rows) -> Table:
     return replace(table, columns=shown, few=few, after=after)
 
 
+_MATRIX_PRODUCT = "_matmul"
+
+
 def explanation(rows: Rows, before: Sequence[str] = ()) -> Table:
     """Return a table that says why each layer has its epitome shape or stays dense.
 
-    The table also shows the multiply-adds of each execution plan (way to compute the layer).
+    The table also shows the multiply-adds of each execution plan (way to compute the layer). An execution plan that only replaces
+    the convolution of another one by a matrix product has the same multiply-adds, and no column of its own.
 
     Args:
         rows: One dict per layer, from :meth:`CompressionPlan.rows`. The rows of older plans lack
             the multiply-adds of the execution plans.
         before: Lines of text to show above the table.
     """
+    used = {row["execution"] for row in rows}
     names = list(dict.fromkeys(name for row in rows for name in row["executions"]))
+    names = [name for name in names if not name.endswith(_MATRIX_PRODUCT) or name in used]
     shown = columns("name", "weight_shape", "epitome_shape", "params", "ratio")
     return Table(
         (*shown, *map(madds_as, names), *columns("why")), [_explain(r) for r in rows], None, before, _notes(rows)
@@ -86,6 +92,8 @@ def _notes(rows: Rows) -> list[str]:
     layers: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:
         for name, reason in row["unavailable"].items():
+            if name.endswith(_MATRIX_PRODUCT):
+                continue
             layers[name, reason].append(row["name"])
     star = ["", "* marks the execution plan in use"] if any(row["executions"] for row in rows) else []
     return star + [f"{name} cannot run layer {list_some(held, 3)}: {reason}" for (name, reason), held in layers.items()]

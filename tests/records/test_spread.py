@@ -31,7 +31,8 @@ def test_measure_latency_says_how_far_the_times_scatter_and_who_is_faster():
     reports = nes_lab.measure_latency({"large": models["large"]}, torch.randn(64, 1024), pairs=9)
     assert reports["large"].low_ms <= reports["large"].median_ms <= reports["large"].high_ms
     reports.rounds_ms = {"large": [2.0, 2.1, 2.0, 1.9], "small": [1.0, 1.0, 1.1, 1.0]}
-    reports["small"] = reports["large"].__class__(1.0, 1.1, 4, 1, 1, "cpu", "float32", 1.0, 1.1)
+    for name, ms in (("large", 2.0), ("small", 1.0)):
+        reports[name] = reports["large"].__class__(ms, ms + 0.1, 4, 1, 1, "cpu", "float32", ms, ms + 0.1)
     assert "large takes 1.9" in str(reports) and "of the time of small" in str(reports)
     reports.rounds_ms = {"large": [2.0, 0.5, 9.0, 1.0], "small": [1.0, 1.0, 1.1, 1.0]}
     assert "the machine was too busy to tell large from small" in str(reports)
