@@ -28,7 +28,14 @@ from tests.app.journey_steps import (
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1500)]
 EPOCHS = 24  # four times as long as the steps while it trains; not the form's default, which no address has
-OUTAGE = ("ERR_CONNECTION_", "ERR_EMPTY_RESPONSE", "WebSocket connection", "when disconnected from server")
+OUTAGE = (
+    "ERR_CONNECTION_",
+    "ERR_EMPTY_RESPONSE",
+    "WebSocket connection",
+    "when disconnected from server",
+    "No response received when attempting to reach /_stcore/health",  # these two after a few seconds
+    "Streamlit server is not responding",
+)
 """What Chromium and Streamlit say on the console while there is no server."""
 
 
