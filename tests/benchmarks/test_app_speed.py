@@ -24,16 +24,16 @@ def test_pages_are_painted_in_time():
     pages = RESULTS["pages"]
     assert (pages["runs"], pages["rows per run"], pages["cells of the epitome"]) == (200, 10_000, 1_000_000)
     assert pages["Start, painted after s"] <= 3 and pages["Epitomes, a million cells, painted after s"] <= 4
-    # the aim is 2 s; Runs, which meets a fresh server, and Run, which first loads plotly.js, do not reach it yet
-    limits = {"Runs": 3, "Run": 3, "Trade-off": 2}
-    assert not [name for name, most in limits.items() if pages[f"{name}, 200 runs, painted after s"] > most]
+    # Runs meets a fresh server; Run is the first page that loads plotly.js
+    assert not [name for name in ("Runs", "Run", "Trade-off") if pages[f"{name}, 200 runs, painted after s"] > 2]
     assert pages["hover, pointer event to drawn frame, ms"]["largest"] <= 50
 
 
 def test_the_first_run_takes_as_long_as_its_button_says():
     if "first-run" not in RESULTS:
         pytest.skip("the committed result is older than this measurement: run python -m benchmarks.app_speed")
-    assert abs(RESULTS["first-run"]["seconds"] - FIRST_RUN_SECONDS) <= 4  # else change the number on the button
+    # nobody waits longer than the button says, and it does not frighten; else change its number
+    assert 0.6 * FIRST_RUN_SECONDS <= RESULTS["first-run"]["seconds"] <= FIRST_RUN_SECONDS
 
 
 def test_main_names_the_machine():
