@@ -199,7 +199,7 @@ def load_audio_folder(
     labels = torch.tensor(table.labels(train))
     rest, held, held_notes = hold_out(labels, holdout, len(table.classes), "training clips")
     if held is not None:
-        val = [train[index] for index in held.tolist()]
+        val = tuple(train[index] for index in held.tolist())
     train, labels = [train[index] for index in torch.arange(len(train))[rest].tolist()], labels[rest]
     kept, limit_notes = limit_examples(labels, limit, seed, len(table.classes), "training clips")
     labels = labels[kept]

@@ -30,6 +30,9 @@ class AsMatmul:
         inner: The execution: ``materialize``, ``wrapped`` or ``factored``.
     """
 
+    name: ExecutionName
+    makes_weight: bool
+
     def __init__(self, inner: Execution) -> None:
         self.inner = inner
         self.name = cast(ExecutionName, f"{inner.name}_matmul")

@@ -143,7 +143,7 @@ class _Step(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         _save(ctx, x, folded, products, epitome, bias, learned)
         if y._is_view():  # autograd lets no one write into such an output, as nn.ReLU(inplace=True) does
-            y = torch.empty(0, dtype=y.dtype).set_(y)
+            y = torch.empty(0, dtype=y.dtype).set_(y)  # type: ignore[arg-type]  # a tensor is a source too
         return y, None if step.input is None or ctx.by_weight else folded
 
     @staticmethod

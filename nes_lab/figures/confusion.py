@@ -76,7 +76,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> go.Figur
 def _hover(labels: Sequence[str], counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Return the text of each cell: the two classes, the number of examples, and its share of the class."""
     cells = [
-        f"{labels[row]} → {labels[column]}<br>{count:,} examples, {format_share(shares[row, column])} of the class"
+        f"{labels[row]} → {labels[column]}<br>{count:,} examples, {format_share(float(shares[row, column]))} of the class"
         for (row, column), count in np.ndenumerate(counts)
     ]
     return np.array(cells).reshape(counts.shape)
