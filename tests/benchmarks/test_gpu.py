@@ -42,6 +42,7 @@ def test_rows_are_written_after_each_job_also_after_a_failure(tmp_path, monkeypa
     )
 
 
+@pytest.mark.slow
 def test_it_runs_with_torch_and_numpy_alone(tmp_path):
     missing = ["pydantic", "pydantic_core", "timm", "torchvision", "tyro", "rich", "humanize", "tabulate", "yaml"]
     program = (

@@ -18,6 +18,7 @@ def no_compiler(monkeypatch):
     monkeypatch.setattr(fast_forms, "why_not_compiled", lambda device: "torch.compile needs a C++ compiler")
 
 
+@pytest.mark.slow
 def test_optimize_reports_all_forms_of_a_folder_and_writes_an_onnx_file(tmp_path, no_compiler, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["compress", *NET, "small"]) == 0
@@ -37,6 +38,7 @@ def test_optimize_reports_all_forms_of_a_folder_and_writes_an_onnx_file(tmp_path
     )
 
 
+@pytest.mark.slow
 def test_optimize_takes_a_run(tmp_path, no_compiler, monkeypatch, capsys):
     config = {"compression": {"madds": "60%"}, "data": {"limit": 64}, "training": {"epochs": 1, "threads": 1}}
     run = nes_lab.train(config, root=tmp_path, progress=False)

@@ -108,6 +108,7 @@ def alone(names: list[str]) -> list[str]:
     return complaints
 
 
+@pytest.mark.slow
 def test_each_module_of_the_light_wing_imports_no_torch():
     assert len(LIGHT_MODULES) > 60
     assert not alone(LIGHT_MODULES), "the app's process and `nes-lab runs` use these and must start fast"

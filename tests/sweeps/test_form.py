@@ -52,6 +52,7 @@ def test_values_are_a_list_or_a_range():
         read_values("1 to 2 to 3", "x")
 
 
+@pytest.mark.slow
 def test_a_sweep_is_launched_seen_stopped_and_continued(store, wait):
     base = {"training": {"epochs": 40, "lr": 0.05, "warmup_epochs": 0}}
     tree = {"name": "seeds", "base": base, "space": {"seed": [0, 1]}}
@@ -74,6 +75,7 @@ def test_a_sweep_is_launched_seen_stopped_and_continued(store, wait):
     assert [info.state for info in store.list()] == ["finished"] * 2
 
 
+@pytest.mark.slow
 def test_a_sweep_of_the_command_line_is_seen_and_continued_too(store, tree, wait):
     found = run_sweep(
         tree(space={"seed": [0, 1, 2, 3]}), jobs=2, root=store.root, should_stop=lambda: len(store.list()) > 2

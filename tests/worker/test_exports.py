@@ -56,6 +56,7 @@ def test_compare_run_forms_counts_times_and_compares(run):
     assert {event["phase"] for event in seen} >= {"making", "timing"} and kept_answer(run, "forms") == answer
 
 
+@pytest.mark.slow
 def test_optimize_run_network_keeps_its_report(run, monkeypatch):
     monkeypatch.setattr(fast_forms, "why_not_compiled", lambda device: "torch.compile needs a C++ compiler")
     seen = []
