@@ -34,7 +34,7 @@ Measurements, devices and processes:
 ``metrics``: define metrics, such as top-1 accuracy, and whether higher or lower is better.
 ``running_metrics``: keep the mean loss and metrics of the batches so far.
 ``training_clock``: measure images per second and estimate the time left.
-``device``: find the device with a given name, and set the number of CPU threads.
+``device``: find the device with a given name, set the number of CPU threads, and choose the memory format of inputs.
 ``distributed``: return the rank and number of processes, and exchange small values between processes.
 ``rng``: save and restore the global random generators, or set them for one ``with`` block.
 ``signals``: turn SIGTERM and Ctrl-C into a request to stop.

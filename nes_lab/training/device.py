@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from nes_lab.errors import OptionError
 
-__all__ = ["check_processes", "cpu_threads", "pick_device"]
+__all__ = ["check_processes", "cpu_threads", "layout_of", "pick_device"]
 
 
 def pick_device(name: str) -> torch.device:
@@ -72,3 +73,17 @@ def cpu_threads(number: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def layout_of(inputs: Tensor, channels_last: bool) -> torch.memory_format:
+    """Return the memory format in which a network gets a batch of inputs.
+
+    Data sets may deliver images with their channels last. Without ``channels_last`` they are stored in torch's usual order: the
+    layout of the input is passed from layer to layer, and epitome layers with learned starts take three times as long on a CPU if
+    channels come last.
+
+    Examples:
+        >>> layout_of(torch.zeros(1, 3, 4, 4), channels_last=False)
+        torch.contiguous_format
+    """
+    return torch.channels_last if channels_last and inputs.ndim == 4 else torch.contiguous_format

@@ -21,6 +21,7 @@ from nes_lab.errors import OptionError
 from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.options import AmpMode
 from nes_lab.training import distributed
+from nes_lab.training.device import layout_of
 from nes_lab.training.head import Head, largest_class
 from nes_lab.training.metrics import AnyMetric, in_float32
 from nes_lab.training.networks import check_network
@@ -148,7 +149,6 @@ def evaluate_split(
     """
     device = torch.device(device)
     precision, running, loss_of = Precision(device, amp), RunningMetrics(device, task.metrics), task.loss_on(device)
-    layout = torch.channels_last if channels_last else torch.preserve_format
     done = 0
     with evaluating(model):
         for batch in _batches(split, batch_size, all_ranks and distributed.world_size() > 1, should_stop):
@@ -157,7 +157,7 @@ def evaluate_split(
             if not done:
                 check_pair("data", batch, model, targets_used=True)
             inputs = batch[0].to(device, non_blocking=True, copy=True)  # the network may write into its input
-            inputs = inputs.to(memory_format=layout) if inputs.ndim == 4 else inputs
+            inputs = inputs.to(memory_format=layout_of(inputs, channels_last))
             targets = batch[1].to(device, non_blocking=True)
             with precision.autocast():
                 outputs = model(inputs)

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from nes_lab.cost.probe import in_mode
 from nes_lab.errors import OptionError
+from nes_lab.training.device import layout_of
 from nes_lab.training.head import Head
 from nes_lab.training.losses import classification_loss, kd_loss
 from nes_lab.training.metrics import mean_of
@@ -80,8 +81,7 @@ class Objective:
         device, self._largest = self.precision.device, self.head.see(labels)
         images = images.to(device, non_blocking=True)
         labels = labels.to(device, non_blocking=True)
-        if images.ndim == 4 and self.recipe.channels_last:
-            images = images.to(memory_format=torch.channels_last)
+        images = images.to(memory_format=layout_of(images, self.recipe.channels_last))
         if self._mixing is None:
             return images, labels
         if labels.ndim != 1 or labels.is_floating_point():

@@ -61,3 +61,12 @@ def test_objective_neither_changes_nor_saves_the_teacher(tmp_path: Path) -> None
     plain = trainer()
     plain.fit()
     assert not plain.model[0].weight.equal(tr.model[0].weight)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_network_gets_images_in_the_layout_of_the_recipe_whatever_the_data_set_delivers(channels_last: bool) -> None:
+    objective = Objective(recipe(channels_last=channels_last), 2, Precision(CPU, "off"))
+    wanted = torch.channels_last if channels_last else torch.contiguous_format
+    for stored in (torch.channels_last, torch.contiguous_format):
+        images, _ = objective.inputs(torch.rand(4, 3, 5, 5).to(memory_format=stored), torch.zeros(4, dtype=torch.long))
+        assert images.is_contiguous(memory_format=wanted)
