@@ -56,7 +56,7 @@ def narrow_widths(
 
     Args:
         backbone: Name of one of the backbones in ``USUAL``.
-        cost: ``"madds"`` or ``"params"``.
+        cost: ``"madds"``, ``"params"`` or ``"stored_bytes"``.
         budget: Share of the usual network's cost, above 0 and below 1.
         shape: Shape of one input, without the batch axis.
         classes: Number of classes.
@@ -68,6 +68,8 @@ def narrow_widths(
     Examples:
         >>> narrow_widths("cifar_resnet14", "params", 0.25, (3, 32, 32), 10)
         (8, 17, 31)
+        >>> narrow_widths("cifar_resnet14", "stored_bytes", 0.05, (3, 32, 32), 10)
+        (3, 7, 14)
     """
     usual = usual or USUAL[backbone]
     settings = (cost, shape, classes)

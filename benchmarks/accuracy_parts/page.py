@@ -57,7 +57,7 @@ def _machines(rows: Mapping[str, Row]) -> str:
 
 def _part_section(study: Study, part: Part, rows: Mapping[str, Row]) -> str:
     backbone = str((part.config.get("backbone") or study.base["backbone"])["name"])
-    cost = {"madds": "multiply-adds", "params": "params"}[part.cost]
+    cost = {"madds": "multiply-adds", "params": "params", "stored_bytes": "stored bytes"}[part.cost]
     lines = [f"### {backbone} at equal {cost}", ""]
     lines += [
         "| network | budget | test top-1 % | minus narrower network | learning rate | params k | MAdd M | s per training |"

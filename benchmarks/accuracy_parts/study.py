@@ -16,7 +16,10 @@ import yaml
 
 from benchmarks.accuracy_parts.rows import Row
 
-__all__ = ["Part", "Study", "Training", "chosen_lr", "read_study", "trainings"]
+__all__ = ["COSTS", "Part", "Study", "Training", "chosen_lr", "read_study", "trainings"]
+
+COSTS = ("madds", "params", "stored_bytes")
+"""What can be equal for all contenders of a part. Stored bytes are those of all parameters and buffers in the saved file."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Part:
 
     Attributes:
         name: Short name, part of every id, such as ``"resnet14-madds"``.
-        cost: What is equal: ``"madds"`` or ``"params"``.
+        cost: What is equal: ``"madds"``, ``"params"`` or ``"stored_bytes"``.
         budgets: Shares of the dense network's cost, such as ``"25%"``; the first one is that at which learning rates are chosen.
         contenders: Names of contenders of the study.
         seeds: Seeds of the final trainings.
@@ -99,7 +102,7 @@ def read_study(path: Path) -> Study:
     """Read a study from a YAML file.
 
     Raises:
-        ValueError: If a part names a contender that the study does not define, or a cost other than ``madds`` and ``params``.
+        ValueError: If a part names a contender that the study does not define, or a cost that is not in ``COSTS``.
     """
     tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     shared = {"seeds": tree["seeds"], "lrs": tree["lrs"]}
@@ -107,8 +110,10 @@ def read_study(path: Path) -> Study:
     for part in parts:
         if unknown := sorted(set(part.contenders) - set(tree["contenders"])):
             raise ValueError(f"{path.name}: part {part.name!r} names {unknown[0]!r}, which is not among the contenders")
-        if part.cost not in ("madds", "params"):
-            raise ValueError(f"{path.name}: part {part.name!r} has cost={part.cost!r}; it should be madds or params")
+        if part.cost not in COSTS:
+            raise ValueError(
+                f"{path.name}: part {part.name!r} has cost={part.cost!r}; it should be one of {', '.join(COSTS)}"
+            )
     return Study(path.stem, tree["about"], tree["base"], tree["contenders"], parts)
 
 

@@ -15,7 +15,7 @@ import torch
 import nes_lab
 from benchmarks.accuracy_parts.narrow import USUAL, narrow_widths, narrowed
 from benchmarks.accuracy_parts.rows import Row
-from benchmarks.accuracy_parts.study import Study, Training
+from benchmarks.accuracy_parts.study import COSTS, Study, Training
 from benchmarks.speed import commit, processor
 from nes_lab.experiment.load_data import load_data
 
@@ -100,8 +100,7 @@ def _row(training: Training, study: Study, run: nes_lab.Run) -> Row:
         "epochs": config.training.epochs,
         "holdout_top1": round(summary["ema_top1" if averaged else "top1"], 3),
         "test_top1": round(test["top1"], 3),
-        **{name: summary[name] for name in ("params", "madds", "dense_params", "dense_madds", "learner_params")},
-        "bytes": sum(tensor.numel() * tensor.element_size() for tensor in network.parameters()),
+        **{name: summary[name] for name in (*COSTS, "dense_params", "dense_madds", "learner_params")},
         "seconds": round(summary["seconds"], 1),
         "cpu_seconds": round(process_time(), 1),
         "precision": config.training.amp,
