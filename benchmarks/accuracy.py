@@ -40,6 +40,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--jobs", type=int, default=1, help="trainings at the same time; each uses its share of the cores"
     )
+    parser.add_argument("--threads", type=int, help="threads of each training; the default is its share of the cores")
     parser.add_argument("--only", default="", help="only trainings whose id contains this text")
     parser.add_argument("--list", action="store_true", help="list the trainings and end")
     parser.add_argument("--page", action="store_true", help="write docs/evidence.md from the results and end")
@@ -152,7 +153,7 @@ def run_all(study: Study, options: argparse.Namespace) -> int:
 def start(training: Training, options: argparse.Namespace) -> subprocess.Popen:
     """Start one training in a process of its own."""
     print(training.id, file=sys.stderr, flush=True)
-    threads = max(1, (os.cpu_count() or 1) // options.jobs)
+    threads = options.threads or max(1, (os.cpu_count() or 1) // options.jobs)
     command = [sys.executable, "-m", "benchmarks.accuracy", "--size", options.size, "--train", training.id]
     command += ["--shared", str(options.shared), "--results", str(options.results), "--runs", str(options.runs)]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
