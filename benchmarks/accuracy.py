@@ -5,7 +5,8 @@ when it ends. A stopped study continues where it was: finished trainings are ski
 
     NES_LAB_SHARED=FOLDER python -m benchmarks.accuracy --size cpu --minutes 120 --jobs 2
     python -m benchmarks.accuracy --size cpu --list      # the trainings, and which of them are done
-    python -m benchmarks.accuracy --page                 # only write docs/evidence.md
+    python -m benchmarks.accuracy --page                 # only write docs/evidence.md and its figures
+    python -m benchmarks.accuracy --readme               # the sentences for README
     python -m benchmarks.accuracy --size smoke           # the pipeline on scikit-learn's digits, in a few minutes
 """
 
@@ -19,6 +20,7 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.accuracy_parts.cells import study_cells
 from benchmarks.accuracy_parts.rows import Row, add_row, read_rows
 from benchmarks.accuracy_parts.study import Study, Training, read_study, trainings
 from nes_lab.runs.replace import write_target
@@ -44,6 +46,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", default="", help="only trainings whose id contains this text")
     parser.add_argument("--list", action="store_true", help="list the trainings and end")
     parser.add_argument("--page", action="store_true", help="write docs/evidence.md from the results and end")
+    parser.add_argument("--readme", action="store_true", help="print the sentences that README quotes, and end")
     parser.add_argument("--train", default="", metavar="ID", help="train this one here, and add its row")
     parser.add_argument("--shared", type=Path, default=Path(os.environ.get("NES_LAB_SHARED") or ROOT.parent / "shared"))
     parser.add_argument("--results", type=Path, help="another result file")
@@ -60,6 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
         return show(study, options)
     if options.page:
         return write_page()
+    if options.readme:
+        print(*readme_text(), sep="\n")
+        return 0
     if options.train:
         return train_here(study, options)
     status = run_all(study, options)
@@ -69,12 +75,32 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def write_page() -> int:
-    """Write docs/evidence.md from the result files of all studies but the smoke test."""
+    """Write docs/evidence.md and its figures from the result files of all studies but the smoke test."""
+    from benchmarks.accuracy_parts.figure import draw, study_figure
     from benchmarks.accuracy_parts.page import evidence_page
 
-    found = [(read_study(path), read_rows(result_file(path.stem))) for path in sorted(PARTS.glob("*.yaml"))]
-    write_target(PAGE, evidence_page([(study, rows) for study, rows in found if study.name != "smoke" and rows]))
+    found = read_results()
+    pictures = {}
+    for study, rows in found:
+        picture = PAGE.parent / "images" / f"evidence_{study.name}.png"
+        figure = study_figure(study_cells(study, rows))
+        if (figure is not None and draw(figure, picture)) or picture.exists():
+            pictures[study.name] = f"images/{picture.name}"
+    write_target(PAGE, evidence_page(found, pictures))
     return 0
+
+
+def read_results() -> list[tuple[Study, dict[str, Row]]]:
+    """Return all studies but the smoke test, each with its committed rows by id."""
+    studies = [read_study(path) for path in sorted(PARTS.glob("*.yaml")) if path.stem != "smoke"]
+    return [(study, read_rows(result_file(study.name))) for study in studies]
+
+
+def readme_text() -> list[str]:
+    """Return the sentences that README quotes from the committed rows; none if no budget is complete."""
+    from benchmarks.accuracy_parts.verdicts import readme_sentences
+
+    return list(readme_sentences([cell for study, rows in read_results() for cell in study_cells(study, rows)]))
 
 
 def result_file(size: str) -> Path:

@@ -5,5 +5,9 @@
 ``narrow``: choose the channels of the narrower network that just meets a budget.
 ``train``: train one network of a study, and return its row.
 ``rows``: keep the rows in a file, one JSON object per line.
+``cells``: gather rows in cells, one contender at one budget each, and compare them seed by seed.
+``titles``: name networks, contenders and differences in words.
+``verdicts``: say which network to use when, from the rows.
 ``page``: write docs/evidence.md from the rows.
+``figure``: draw accuracy against cost.
 """

@@ -102,6 +102,7 @@ def _row(training: Training, study: Study, run: nes_lab.Run) -> Row:
         "test_top1": round(test["top1"], 3),
         **{name: summary[name] for name in (*COSTS, "dense_params", "dense_madds", "learner_params")},
         "seconds": round(summary["seconds"], 1),
+        "sittings": run.info.attempt,
         "cpu_seconds": round(process_time(), 1),
         "precision": config.training.amp,
         **_machine(),

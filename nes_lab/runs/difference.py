@@ -1,7 +1,8 @@
 """Tell whether the means of two networks differ by more than noise. All pages, reports and tables use this one rule.
 
 Each network is trained one or more times, with different seeds. The rule is a 95 % interval of the difference of the two means, from
-the spreads over the seeds (Welch's t interval). If the interval excludes 0, the difference counts.
+the spreads over the seeds (Welch's t interval). If the interval excludes 0, the difference counts. Studies that train all networks with
+the same seeds compare seed by seed (``paired_difference``).
 
 Tests: tests/runs/test_compare.py.
 """
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 from nes_lab.errors import OptionError
 
-__all__ = ["RULE", "Difference", "binomial_error", "mean_difference"]
+__all__ = ["RULE", "Difference", "binomial_error", "mean_difference", "paired_difference"]
 
 RULE = "A difference counts if its 95 % interval excludes 0. The interval follows from the spread over seeds (Welch)."
 """The rule in words, for reports and pages."""
@@ -91,6 +92,40 @@ def mean_difference(first: Sequence[float], second: Sequence[float], images: int
     if total == 0:  # seeds that agree by chance do not show that there is no noise
         return Difference(value)
     half = _quantile(total**2, sum(squared**2 / freedom for squared, freedom in squares)) * math.sqrt(total)
+    return Difference(value, value - half, value + half)
+
+
+def paired_difference(first: Sequence[float], second: Sequence[float]) -> Difference:
+    """Return the mean difference of two networks that were trained with the same seeds, with its 95 % interval.
+
+    What a seed does to both networks alike, such as the order of the training images, cancels. The interval is Student's t of the
+    differences.
+
+    Args:
+        first: Results of the first network, one per seed.
+        second: Results of the second network, with the same seeds in the same order.
+
+    Raises:
+        OptionError: If the networks have no result, or not equally many.
+
+    Examples:
+        >>> found = paired_difference([90.0, 91.0, 92.0], [80.0, 81.2, 81.8])
+        >>> round(found.value, 2), round(found.low, 2), round(found.high, 2)
+        (10.0, 9.5, 10.5)
+        >>> paired_difference([90.0], [80.0]).is_known
+        False
+    """
+    if not first or len(first) != len(second):
+        raise OptionError(
+            f"results={list(first)!r} and {list(second)!r}; each seed needs one result of both networks, and one seed is needed"
+        )
+    differences = [one - other for one, other in zip(first, second, strict=True)]
+    value = statistics.fmean(differences)
+    if (
+        len(differences) == 1 or statistics.stdev(differences) == 0
+    ):  # equal by chance does not show that there is no noise
+        return Difference(value)
+    half = _quantile(len(differences) - 1.0, 1.0) * statistics.stdev(differences) / math.sqrt(len(differences))
     return Difference(value, value - half, value + half)
 
 

@@ -8,22 +8,29 @@ from pathlib import Path
 import pytest
 
 from benchmarks import accuracy
+from benchmarks.accuracy_parts.cells import study_cells
+from benchmarks.accuracy_parts.figure import study_figure
 from benchmarks.accuracy_parts.narrow import narrow_widths
 from benchmarks.accuracy_parts.page import evidence_page
 from benchmarks.accuracy_parts.rows import Row, add_row, read_rows
 from benchmarks.accuracy_parts.study import Study, chosen_lr, read_study, trainings
+from benchmarks.accuracy_parts.verdicts import choices, readme_sentences
+from nes_lab.figures.theme import figure_json
+from tests.house.tree import ROOT
 
 SMOKE = accuracy.PARTS / "smoke.yaml"
 
 
 def made_up(study: Study, rows: dict[str, Row], better: float) -> dict[str, Row]:
     """Return rows for all trainings whose learning rate is known; the larger learning rate is better by so many points."""
-    facts = {"params": 1000, "madds": 2000, "seconds": 3.0, "device": "x", "torch": "2", "precision": "off"}
+    facts = {"params": 1000, "madds": 2000, "dense_madds": 4000, "stored_bytes": 5000, "seconds": 3.0, "epochs": 2}
+    facts |= {"device": "x", "torch": "2", "precision": "off"}
     for training in trainings(study, rows):
         if training.lr is not None:
             held = 50 + better * (training.lr > 0.1)
             score = {"holdout_top1": held, "test_top1": 90 - held + training.seed}
             rows[training.id] = {"id": training.id, "lr": training.lr, "seed": training.seed, **facts, **score}
+            rows[training.id] |= {"part": training.part.name, "contender": training.contender, "cpu_seconds": 60.0}
     return rows
 
 
@@ -65,11 +72,84 @@ def test_the_narrower_network_uses_its_budget_to_within_a_percent() -> None:
         narrow_widths("cifar_resnet14", "madds", 0.5, (1, 4, 4), 10, (1, 1, 2))
 
 
-def test_the_page_has_no_number_for_what_was_not_run() -> None:
+def change(rows: dict[str, Row], part: str, contender: str, **added: float | list[float]) -> None:
+    """Add numbers to the rows of a contender; a list has one number for each seed."""
+    for row in rows.values():
+        if (row["part"], row["contender"]) == (part, contender):
+            for name, value in added.items():
+                row[name] += value[row["seed"]] if isinstance(value, list) else value
+
+
+def all_rows() -> tuple[Study, dict[str, Row]]:
     study = read_study(SMOKE)
-    empty, full = (evidence_page([(study, rows)]) for rows in ({}, made_up(study, made_up(study, {}, 1.0), 1.0)))
-    assert empty.count("| not run |") == 5 and "not run |" not in full
-    assert "| narrower network | 50% | 39.50 ± 0.71 | – | 0.2 |" in full
+    return study, made_up(study, made_up(study, {}, 1.0), 1.0)
+
+
+def test_the_page_has_a_price_and_no_number_for_what_was_not_run() -> None:
+    study, rows = all_rows()
+    first = {"params/width/25%/seed0/lr0.1": rows["params/width/25%/seed0/lr0.1"]}
+    little, full = (evidence_page([(study, known)]) for known in (first, rows))
+    assert little.count("price not known) | | |") == 4 and "not run (" not in full
+    assert "No training of this study has been run: 14 trainings." in evidence_page([(study, {})])
+    assert "| narrower network | 50% | 39.50 ± 0.71 | 2 | – | 0.2 | 1.0 | 0.00 | 5.0 | 60 |" in full
+    del rows["madds/tiled/50%/seed1/lr0.2"]
+    assert "1 of 2, not run (1 training, about 1 min) | +0.00 (no interval)" in evidence_page([(study, rows)])
+
+
+def test_differences_are_taken_seed_by_seed_and_follow_from_the_rows() -> None:
+    study, rows = all_rows()
+    change(rows, "madds", "learner", test_top1=[1.0, 1.2], cpu_seconds=60.0)
+    page = evidence_page([(study, rows)])
+    assert "| epitomes, index learner | 50% | 40.60 ± 0.85 | 2 | +1.10 (-0.17 to +2.37) |" in page
+    assert "| digits" not in page and "ResNet-14 on digits, multiply-adds | 50% | not in the study | +1.10" in page
+    assert "index learner 2.0 times" in page and "| 120 | 2.00 | 2.00 |" in page
+
+
+def test_the_candidate_is_chosen_on_held_out_images_and_advised_if_its_interval_is_above_zero() -> None:
+    study, rows = all_rows()
+    change(rows, "madds", "tiled", holdout_top1=1.0, test_top1=[1.0, 1.001])
+    change(rows, "madds", "learner", test_top1=[5.0, 5.001])  # better on test images, which must not choose
+    first = choices(study_cells(study, rows))[0]
+    assert first.candidate is not None and first.candidate is first.advised and first.candidate.contender == "tiled"
+    change(rows, "madds", "tiled", test_top1=[0.0, 3.0])
+    noisy = choices(study_cells(study, rows))[0]
+    assert noisy.advised is noisy.narrow and noisy.candidate is not noisy.narrow
+    assert "no kind of epitomes has an interval above 0" not in evidence_page([(study, rows)])  # the learner has one
+    change(rows, "madds", "learner", test_top1=-5.0)
+    assert "no kind of epitomes has an interval above 0" in evidence_page([(study, rows)])
+
+
+def test_processor_seconds_of_a_training_in_two_sittings_do_not_count() -> None:
+    study, rows = all_rows()
+    rows["params/width/25%/seed0/lr0.1"] |= {"sittings": 2, "cpu_seconds": 1.0}
+    assert study_cells(study, rows)[-1].processor_seconds == 60.0
+
+
+def test_the_figure_has_a_panel_for_each_part_and_one_entry_for_each_contender() -> None:
+    study, rows = all_rows()
+    figure = study_figure(study_cells(study, rows))
+    assert figure is not None and study_figure(study_cells(study, {})) is None
+    named = [trace["name"] for trace in figure_json(figure)["data"] if trace["showlegend"]]
+    assert named == ["narrower network", "epitomes, tiled starts", "epitomes, index learner"]
+    assert [axis.title.text for axis in figure.select_xaxes()] == ["multiply-adds (M)", "params (k)"]
+
+
+def test_readme_quotes_the_committed_rows() -> None:
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    sentences = accuracy.readme_text()
+    assert all(sentence in readme for sentence in sentences), (
+        "python -m benchmarks.accuracy --readme prints what README has to say"
+    )
+    assert readme.count("best epitomes on held-out images minus a narrower network") == len(sentences)
+
+
+def test_sentences_for_readme_are_about_the_epitomes_that_are_best_on_held_out_images() -> None:
+    study, rows = all_rows()
+    change(rows, "madds", "tiled", holdout_top1=1.0, test_top1=[1.0, 1.001])
+    (sentence,) = readme_sentences(study_cells(study, rows))  # the other part has no epitomes
+    assert "at 50% +1.00 (+0.99 to +1.01), 40.5 % against 39.5 %, epitomes, tiled starts." in sentence
+    del rows["madds/width/50%/seed1/lr0.2"]
+    assert readme_sentences(study_cells(study, rows)) == ()
 
 
 @pytest.mark.slow
@@ -82,6 +162,7 @@ def test_smoke_runs_to_its_end_and_continues(tmp_path: Path) -> None:
     rows = read_rows(results)
     assert len(rows) == len(trainings(read_study(SMOKE), rows)) == 14
     for row in rows.values():
+        assert row["stored_bytes"] > 4 * row["params"] and row["sittings"] in (1, 2)
         if row["budget"]:
             share = float(row["budget"].rstrip("%")) / 100
             assert 0.9 * share < row[row["cost"]] / row[f"dense_{row['cost']}"] <= share or row["contender"] == "width"

@@ -6,7 +6,7 @@ import pytest
 
 from nes_lab.errors import OptionError
 from nes_lab.runs.compare import Contest, compare_accuracy, tally
-from nes_lab.runs.difference import Difference, mean_difference
+from nes_lab.runs.difference import Difference, mean_difference, paired_difference
 
 
 def test_an_interval_is_never_narrower_than_the_test_set_allows():
@@ -28,6 +28,20 @@ def test_the_interval_is_that_of_scipy(freedom):
     first, second = [float(seed % 7) for seed in range(freedom + 1)], [3.0] * 2
     expected = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
     assert mean_difference(first, second).high == pytest.approx(expected.high, rel=0.005)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 40])
+def test_the_interval_seed_by_seed_is_that_of_scipy(seeds):
+    stats = pytest.importorskip("scipy.stats")
+    first, second = [float(seed % 7) for seed in range(seeds)], [float(seed % 3) / 2 for seed in range(seeds)]
+    expected = stats.ttest_rel(first, second).confidence_interval(0.95)
+    found = paired_difference(first, second)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=0.005, abs=0.001)
+
+
+def test_differences_seed_by_seed_need_equally_many_results():
+    with pytest.raises(OptionError, match=r"each seed needs one result of both networks"):
+        paired_difference([1.0, 2.0], [1.0])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,67 @@
+"""Name networks, contenders, costs and differences in words, for the page and for README."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.accuracy_parts.cells import Cell
+from benchmarks.accuracy_parts.study import Part, Study, overlaid
+from nes_lab.runs.difference import Difference
+
+__all__ = ["COSTS", "contender", "interval", "minutes", "network", "not_run"]
+
+NAMES = {
+    "dense": "dense network",
+    "width": "narrower network",
+    "tiled": "epitomes, tiled starts",
+    "stride": "epitomes, starts in steps",
+    "free": "epitomes, learned starts (`free`)",
+    "learner": "epitomes, index learner",
+    "joint": "epitomes, joint scope, tiled starts",
+    "random": "epitomes, joint scope, random starts",
+    "shared": "one shared epitome, sums of two windows",
+}
+COSTS = {"madds": "multiply-adds", "params": "params", "stored_bytes": "stored bytes"}
+NETWORKS = {"small_mobilenetv2": "MobileNetV2", "m5": "M5 (1-D convolutions)"}
+DATA = {"cifar10": "CIFAR-10", "esc10": "ESC-10", "digits": "digits"}
+
+
+def contender(name: str) -> str:
+    """Return what a contender is in words."""
+    return NAMES.get(name, name)
+
+
+def network(study: Study, part: Part) -> str:
+    """Return the network and the data set of a part in words.
+
+    Args:
+        study: The study.
+        part: One of its parts.
+    """
+    tree: Mapping[str, Any] = overlaid(study.base, part.config)
+    name = str(tree["backbone"]["name"])
+    shown = NETWORKS.get(name, name.replace("cifar_resnet", "ResNet-"))
+    data = str(tree["data"]["name"]).rpartition(":")[2]
+    size = tree["data"].get("image_size")
+    return f"{shown} on {DATA.get(data, data)}{f' at {size} px' if size else ''}"
+
+
+def interval(difference: Difference | None) -> str:
+    """Return a difference in points with its interval, such as ``+0.30 (-0.10 to +0.70)``."""
+    if difference is None:
+        return "–"
+    if not difference.is_known:
+        return f"{difference.value:+.2f} (no interval)"
+    return f"{difference.value:+.2f} ({difference.low:+.2f} to {difference.high:+.2f})"
+
+
+def minutes(seconds: float) -> str:
+    """Return processor seconds as text with a fitting unit, such as ``"25 min"``."""
+    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{max(seconds / 60, 1):.0f} min"
+
+
+def not_run(cell: Cell) -> str:
+    """Return that a cell was not run, with the processor time that its missing trainings would take."""
+    price = "price not known" if cell.price is None else f"about {minutes(cell.price)}"
+    return f"not run ({cell.missing} training{'' if cell.missing == 1 else 's'}, {price})"

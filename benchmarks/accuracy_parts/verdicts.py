@@ -1,0 +1,206 @@
+"""Say which network to use when, from the rows alone: the candidate is chosen on held-out images, and judged on test images.
+
+The rule: of all contenders at one budget, the candidate has the best accuracy on held-out images. It is advised if it is a kind of
+epitomes or another contender whose difference to the narrower network on test images has an interval above 0. Otherwise the narrower
+network is advised, because it is the simplest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+from benchmarks.accuracy_parts.cells import BASELINE, Cell, against, dense_cell, find, is_epitome
+from benchmarks.accuracy_parts.study import Part, Study
+from benchmarks.accuracy_parts.titles import COSTS, contender, interval, network
+from nes_lab.runs.difference import Difference
+
+__all__ = ["RULE_OF_CHOICE", "Choice", "choices", "readme_sentences", "when_not", "which_when"]
+
+RULE_OF_CHOICE = (
+    "Rule of this table: the candidate is the contender with the best mean accuracy on held-out images. It is advised if its difference to "
+    "the narrower network on test images has an interval above 0. Otherwise the narrower network is advised, because it is the simplest."
+)
+NOT_HERE = (
+    ("time on a device", "any", "see [speed.md](speed.md): multiply-adds are not time"),
+    ("no training, or an epoch of it; the network is trained", "ResNet-56 on CIFAR-10", "see [fit.md](fit.md)"),
+    ("anything", "transformers; images of 224 px; ImageNet; hundreds of epochs", "not measured"),
+)
+"""Situations about which the rows of the study say nothing, each with the network and what there is."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is advised at one budget of one part.
+
+    Attributes:
+        study: The study.
+        part: The part of the study.
+        budget: The budget, such as ``"25%"``.
+        candidate: The contender with the best mean accuracy on held-out images; None if a cell is not complete.
+        narrow: The narrower network.
+        difference: Test accuracy of the candidate minus that of the narrower network; None for the narrower network itself.
+        cells: All contenders of this budget.
+    """
+
+    study: Study
+    part: Part
+    budget: str
+    candidate: Cell | None
+    narrow: Cell | None
+    difference: Difference | None
+    cells: tuple[Cell, ...]
+
+    @property
+    def advised(self) -> Cell | None:
+        """The contender to take; None if a cell is not complete."""
+        return self.candidate if self.difference is None or self.difference.sign > 0 else self.narrow
+
+
+def choices(cells: Sequence[Cell]) -> list[Choice]:
+    """Return one choice for every part and budget.
+
+    Args:
+        cells: All cells of one study.
+    """
+    keys = dict.fromkeys((c.study.name, c.part.name, c.budget) for c in cells if c.budget)
+    return [
+        _choice([c for c in cells if (c.study.name, c.part.name, c.budget) == key], is_candidate=lambda c: True)
+        for key in keys
+    ]
+
+
+def _choice(at: Sequence[Cell], is_candidate: Callable[[Cell], bool]) -> Choice:
+    first = at[0]
+    narrow = find(at, first.part, BASELINE, first.budget)
+    complete = all(cell.is_complete for cell in at)
+    candidate = max((c for c in at if is_candidate(c)), key=lambda c: c.held_out, default=None) if complete else None
+    difference = against(candidate, narrow) if candidate is not narrow else None
+    return Choice(first.study, first.part, first.budget, candidate, narrow, difference, tuple(at))
+
+
+def which_when(cells: Sequence[Cell]) -> list[str]:
+    """Return the decision table as lines of Markdown.
+
+    Args:
+        cells: All cells of one or more studies.
+    """
+    lines = ["| what is scarce | network | budget | take | why |", "| --- | --- | --- | --- | --- |"]
+    for choice in choices(cells):
+        place = f"| {COSTS[choice.part.cost]} | {network(choice.study, choice.part)} | {choice.budget} |"
+        lines.append(f"{place} {_advice(choice)} |")
+    if not _has_short_schedule(cells):
+        lines.append("| epochs: half of them | all of these | all | not measured | |")
+    lines += [f"| {scarce} | {where} | all | {answer} | |" for scarce, where, answer in NOT_HERE]
+    return [*lines, "", RULE_OF_CHOICE]
+
+
+def _has_short_schedule(cells: Sequence[Cell]) -> bool:
+    """Return whether a network was trained with two numbers of epochs."""
+    epochs: dict[str, set[int]] = {}
+    for cell in cells:
+        epochs.setdefault(network(cell.study, cell.part), set()).update(row["epochs"] for row in cell.rows)
+    return any(len(found) > 1 for found in epochs.values())
+
+
+def _advice(choice: Choice) -> str:
+    if choice.candidate is None or choice.advised is None:
+        left = [cell for cell in choice.cells if not cell.is_complete]
+        return f"not measured | {len(left)} of {len(choice.cells)} contenders are not complete"
+    name = contender(choice.candidate.contender)
+    if choice.difference is None:
+        return f"{name} | it has the best accuracy on held-out images"
+    words = f"best on held-out images: {name}, {interval(choice.difference)} points on test images"
+    return f"{contender(choice.advised.contender)} | {words}"
+
+
+def when_not(cells: Sequence[Cell]) -> list[str]:
+    """Return the cases that speak against epitomes, as a list of Markdown; each follows from complete cells.
+
+    Args:
+        cells: All cells of one or more studies.
+    """
+    found = [*_not_better(cells), *_slow(cells), *_no_madds_saved(cells)]
+    return found or ["No complete row speaks against them, or none is complete yet."]
+
+
+def _not_better(cells: Sequence[Cell]) -> Iterator[str]:
+    for choice in choices(cells):
+        epitomes = [c for c in choice.cells if is_epitome(c) and c.is_complete]
+        differences = {c.contender: against(c, choice.narrow) for c in epitomes}
+        if not epitomes or choice.narrow is None or not choice.narrow.is_complete:
+            continue
+        if any(d is not None and d.sign > 0 for d in differences.values()):
+            continue
+        words = ", ".join(f"{contender(name)} {interval(d)}" for name, d in differences.items())
+        yield (
+            f"* {network(choice.study, choice.part)} at {choice.budget} of the {COSTS[choice.part.cost]}: no kind of epitomes has an "
+            f"interval above 0 (points over the narrower network: {words})."
+        )
+
+
+def _slow(cells: Sequence[Cell]) -> Iterator[str]:
+    ratios: dict[str, list[float]] = {}
+    for cell in cells:
+        narrow = find(cells, cell.part, BASELINE, cell.budget)
+        if narrow is not None and is_epitome(cell) and cell.processor_seconds and narrow.processor_seconds:
+            ratios.setdefault(cell.contender, []).append(cell.processor_seconds / narrow.processor_seconds)
+    slow = {name: mean(found) for name, found in ratios.items() if mean(found) > 1}
+    if slow:
+        words = ", ".join(f"{contender(name)} {ratio:.1f} times" for name, ratio in slow.items())
+        yield f"* Time for training is scarce: processor seconds over those of the narrower network at the same budget: {words}."
+
+
+def _no_madds_saved(cells: Sequence[Cell]) -> Iterator[str]:
+    for cell in cells:
+        row = cell.rows[0] if cell.rows and is_epitome(cell) else None
+        narrow = find(cells, cell.part, BASELINE, cell.budget)
+        if row is not None and row["madds"] >= row["dense_madds"] and narrow is not None and narrow.rows:
+            yield (
+                f"* Multiply-adds are scarce too: {contender(cell.contender)} at {cell.budget} of the {COSTS[cell.part.cost]} of "
+                f"{network(cell.study, cell.part)} has {row['madds'] / 1e6:.2f} M, like the dense network; the narrower network has "
+                f"{narrow.rows[0]['madds'] / 1e6:.2f} M."
+            )
+
+
+def readme_sentences(cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Return the sentences that README quotes: accuracy at equal multiply-adds, and at equal params or stored bytes.
+
+    Each is about the kind of epitomes with the best accuracy on held-out images, at every complete budget of the first such part.
+    There is none where no budget is complete.
+
+    Args:
+        cells: All cells of the study of CPUs, or of several studies.
+    """
+    sentences = (_sentence(cells, ("madds",)), _sentence(cells, ("params", "stored_bytes")))
+    return tuple(sentence for sentence in sentences if sentence)
+
+
+def _sentence(cells: Sequence[Cell], costs: tuple[str, ...]) -> str:
+    first = next((c.part for c in cells if c.part.cost in costs), None)
+    own = [c for c in cells if c.part == first and c.budget]
+    budgets = dict.fromkeys(c.budget for c in own)
+    found = [_choice([c for c in own if c.budget == budget], is_epitome) for budget in budgets]
+    complete = [choice for choice in found if choice.candidate is not None]
+    if first is None or not complete:
+        return ""
+    parts = [_against_narrow(choice) for choice in complete]
+    seeds = len(first.seeds)
+    return (
+        f"At equal {COSTS[first.cost]}, {network(own[0].study, first)} ({seeds} seeds; best epitomes on held-out images minus a narrower "
+        f"network, points of test top-1 with 95 % intervals): {'; '.join(parts)}."
+    )
+
+
+def _against_narrow(choice: Choice) -> str:
+    assert choice.candidate is not None and choice.narrow is not None  # the caller keeps complete choices
+    top1 = f"{mean(choice.candidate.test):.1f} % against {mean(choice.narrow.test):.1f} %"
+    return f"at {choice.budget} {interval(choice.difference)}, {top1}, {contender(choice.candidate.contender)}"
+
+
+def over_dense(cells: Sequence[Cell], cell: Cell) -> float | None:
+    """Return the processor seconds of a cell's trainings over those of the dense network; None if one is not measured."""
+    dense = dense_cell(cells, cell.part)
+    own, usual = cell.processor_seconds, dense and dense.processor_seconds
+    return own / usual if own and usual else None
