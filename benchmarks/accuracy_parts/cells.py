@@ -40,7 +40,7 @@ class Cell:
 
     @property
     def is_complete(self) -> bool:
-        """Whether there is a row for every seed."""
+        """True if there is a row for every seed."""
         return len(self.rows) == len(self.part.seeds)
 
     @property

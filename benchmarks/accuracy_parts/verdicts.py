@@ -32,7 +32,7 @@ NOT_HERE = (
 
 @dataclass(frozen=True)
 class Choice:
-    """What is advised at one budget of one part.
+    """One budget of one part, with the contender that is advised.
 
     Attributes:
         study: The study.
