@@ -195,4 +195,6 @@ def stop(running: dict[str, subprocess.Popen]) -> None:
 
 
 if __name__ == "__main__":
+    if "--train" not in sys.argv:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the trainings stop too
     sys.exit(main())

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+import nes_lab
 from benchmarks import accuracy
 from benchmarks.accuracy_parts.cells import study_cells
 from benchmarks.accuracy_parts.figure import study_figure
@@ -157,6 +161,13 @@ def test_smoke_runs_to_its_end_and_continues(tmp_path: Path) -> None:
     """The whole pipeline on digits: an interrupted study continues, and every row has its costs within the budget."""
     results = tmp_path / "rows.jsonl"
     options = ["--size", "smoke", "--results", str(results), "--runs", str(tmp_path / "runs")]
+    with subprocess.Popen([sys.executable, "-m", "benchmarks.accuracy", *options], cwd=accuracy.ROOT) as study:
+        end = time.monotonic() + 60
+        while not any((tmp_path / "runs").glob("*/metrics.jsonl")) and time.monotonic() < end:
+            time.sleep(0.1)
+        study.terminate()  # its trainings must stop with it
+    assert study.returncode == 143
+    assert [run.state for run in nes_lab.list_runs(root=tmp_path / "runs")] == ["cancelled"]
     assert accuracy.main([*options, "--minutes", "0.2", "--only", "madds/width"]) == 3
     assert accuracy.main([*options, "--jobs", "2"]) == 0
     rows = read_rows(results)
