@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nes_lab.cost.left_as_it_was import left_as_it_was
 from nes_lab.errors import OptionError, check_choice, check_int, warn_user
@@ -17,13 +16,10 @@ from nes_lab.fitting.calibration_batches import calibration_batches
 from nes_lab.fitting.flat_epitomes import fit_flat_epitome_
 from nes_lab.fitting.input_moments import Moments, input_moments
 from nes_lab.fitting.norm_statistics import reestimate_norms_
-from nes_lab.fitting.row_scales import move_into_norm_, scaling_norms
-from nes_lab.fitting.search import fit_to_starts, why_not_searchable
-from nes_lab.fitting.search import search_starts as search
-from nes_lab.fitting.search_state import SearchOptions, SearchState
+from nes_lab.fitting.one_layer import LayerTask, fit_layer
+from nes_lab.fitting.row_scales import scaling_norms
+from nes_lab.fitting.sequential_moments import dense_outputs, sequential_moments
 from nes_lab.geometry.start_rules import routing_mode
-from nes_lab.nn.init import fit_epitome, fit_method, relative_residual
-from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.progress_bar import OnProgress, progress_reporter
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.fit_report import FitReport, LayerFit
@@ -58,6 +54,7 @@ def fit(
     *,
     search_starts: bool = False,
     calibration: Any = None,
+    sequential: bool = False,
     norms: Any = None,
     row_scales: bool = True,
     snap: bool | None = None,
@@ -92,6 +89,10 @@ def fit(
             batches once, to measure the inputs of each layer. Then the squared error of each layer's *output* is
             minimized. The mean of the output is corrected in the bias or the batch norm. None: the squared error of each
             layer's weight is minimized.
+        sequential: Fit the layers one after the other, each on its inputs in the *compressed* network, so that it also corrects the
+            errors of the layers before it. This keeps much more of the network (docs/fit.md), but the compressed network runs once
+            per layer up to that layer, and the calibration batches stay in memory. It needs ``calibration``, and a layer that is
+            called several times is fitted to its first call. False: all layers are fitted to their inputs in the dense network.
         norms: Batches on which the statistics of all batch norms are measured again at the end
             (:func:`nes_lab.reestimate_norms`). None: the statistics are not measured again.
         row_scales: Allow a factor for each output channel, as described above.
@@ -134,10 +135,16 @@ def fit(
     """
     begun = time.perf_counter()
     snapped = _snapped(plan, snap)
-    for argument, value in (("search_starts", search_starts), ("row_scales", row_scales), ("verify", verify)):
+    for argument, value in (
+        ("search_starts", search_starts),
+        ("row_scales", row_scales),
+        ("verify", verify),
+        ("sequential", sequential),
+    ):
         if not isinstance(value, bool):
             raise OptionError(f"{argument}={value!r}; give True or False")
     check_int("seed", seed, 0)
+    _check_sequential(sequential, calibration, plan)
     student = replace_layers(model, plan, initial_weights="reset", generator=torch.Generator().manual_seed(seed))
     if any(p.is_meta for p in student.parameters()):
         raise OptionError("model is on the meta device, where there are no weights to fit; load them first")
@@ -148,32 +155,29 @@ def fit(
         norms, shown = keep_first(norms)
     else:
         calibration, shown = keep_first(calibration)
-    layers: list[LayerFit] = []
-    flat: dict[str, LayerFit] = {}
+    layers: dict[str, LayerFit] = {}
     with progress_reporter(progress, on_progress, "fitting") as report, torch.inference_mode(False), torch.no_grad():
-        moments, calibration_count = (
-            ({}, 0) if calibration is None else input_moments(model, list(plan.layers), calibration, report, seed)
-        )
+        order, moments_of, calibration_count = _measurement(model, student, calibration, sequential, report, seed, plan)
         with left_as_it_was():  # a loader draws a random number
             example = None if shown is None else next(calibration_batches(compared, shown))
         norm_of = scaling_norms(model, plan.layers, example)
-        for done, name in enumerate(plan.layers):
-            report({"done": done, "total": len(plan.layers), "phase": "fit", "label": name})
+        for done, name in enumerate(order):
+            report({"done": done, "total": len(order), "phase": "fit", "label": name})
             if plan.layers[name].scope == "flat":
-                if name not in flat:
-                    flat |= fit_flat_epitome_(
-                        next(readers for readers in plan.readers.values() if name in readers),
+                if name not in layers:
+                    readers = next(readers for readers in plan.readers.values() if name in readers)
+                    layers |= fit_flat_epitome_(
+                        readers,
                         model,
                         student,
-                        moments=moments,
+                        moments={reader: m for reader in readers if (m := moments_of(reader)) is not None},
                         norm_of=norm_of,
                         search_starts=search_starts,
                         snap=snapped,
                     )
-                layers.append(flat[name])
                 continue
-            task = _LayerTask(name, search_starts, row_scales, snapped, seed, moments.get(name), norm_of.get(name, ""))
-            layers.append(_fit_layer(task, model, student))
+            task = LayerTask(name, search_starts, row_scales, snapped, seed, moments_of(name), norm_of.get(name, ""))
+            layers[name] = fit_layer(task, model, student)
         norm_count = 0 if norms is None else reestimate_norms_(student, norms, "norms", report)
         same = Agreement() if shown is None else measure_agreement(model, student, compared, shown, report)
         report({"done": 1, "total": 1, "phase": "fit", "label": "done"})
@@ -182,7 +186,55 @@ def fit(
     starts, seconds = "search" if search_starts else "plan", time.perf_counter() - begun
     counts, about = (calibration_count, norm_count), (same.same_top1, same.output_error, same.examples)
     checked = (not why_not, why_not)
-    return student, FitReport(tuple(layers), starts, snapped, *counts, seed, seconds, *about, *checked)
+    return student, FitReport(
+        tuple(layers[name] for name in plan.layers), starts, snapped, *counts, seed, seconds, *about, *checked
+    )
+
+
+def _check_sequential(sequential: bool, calibration: Any, plan: CompressionPlan) -> None:
+    """Raise an error if a fit layer after layer is asked for, but is not possible.
+
+    Raises:
+        OptionError: If there are no calibration batches, or layers share an epitome.
+    """
+    if sequential and calibration is None:
+        raise OptionError("sequential=True needs calibration: give batches of inputs, which run through both networks")
+    flat = [name for name, layer in plan.layers.items() if layer.scope == "flat"] if sequential else []
+    if flat:
+        raise OptionError(
+            f"sequential=True, but the epitome of layer {flat[0]!r} is flat, and such an epitome is fitted once to the weights of all "
+            "its layers; give sequential=False"
+        )
+
+
+def _measurement(
+    model: nn.Module,
+    student: nn.Module,
+    calibration: Any,
+    sequential: bool,
+    report: OnProgress,
+    seed: int,
+    plan: CompressionPlan,
+) -> tuple[list[str], Callable[[str], Moments | None], int]:
+    """Measure the inputs of the layers of the dense network, or prepare to measure those of the compressed network.
+
+    Returns:
+        The names of the layers in the order of the fit; a function that returns what was measured for a layer, None if nothing was; and
+        the number of calibration batches.
+    """
+    names = list(plan.layers)
+    if calibration is None:
+        return names, lambda name: None, 0
+    if not sequential:
+        moments, count = input_moments(model, names, calibration, report, seed)
+        return names, moments.get, count
+    inputs = list(calibration_batches("calibration", calibration, model))
+    outputs = dense_outputs(model, names, inputs, report, seed)
+
+    def measure(name: str) -> Moments | None:
+        return sequential_moments(student, model, name, inputs, outputs[name], seed) if name in outputs else None
+
+    return [*outputs, *(name for name in names if name not in outputs)], measure, len(inputs)
 
 
 def _snapped(plan: CompressionPlan, snap: bool | None) -> bool:
@@ -208,114 +260,3 @@ def _snapped(plan: CompressionPlan, snap: bool | None) -> bool:
             "plan_for_budget(..., snap=True)",
         )
     return snap
-
-
-@dataclass(frozen=True)
-class _LayerTask:
-    """The options for fitting one layer of a model.
-
-    Args:
-        name: Module name of the layer.
-        search_starts: Choose the starts (positions of patches in the epitome) too.
-        row_scales: Allow a factor for each output channel.
-        snap: Round stored starts to integers permanently.
-        seed: Seed of the search.
-        moments: Mean and covariance of the layer's inputs. With them, the error of the layer's output is minimized.
-            None: the error of the layer's weight is minimized.
-        norm: Name of the batch norm that can take the factors of the output channels; empty if there is none.
-    """
-
-    name: str
-    search_starts: bool
-    row_scales: bool
-    snap: bool
-    seed: int
-    moments: Moments | None
-    norm: str
-
-
-def _fit_layer(task: _LayerTask, model: nn.Module, student: nn.Module) -> LayerFit:
-    begun = time.perf_counter()
-    dense, layer = model.get_submodule(task.name), student.get_submodule(task.name)
-    assert isinstance(layer, EpitomeLayer)  # compress replaced the dense layer by an epitome layer
-    weight: Tensor = dense.weight.detach().double()  # type: ignore[operator, union-attr, assignment]
-    planned, why_not = layer.routing_map(), why_not_searchable(layer.routing_map(), layer.routing_mode)
-    corrects_mean = bool(task.norm) or layer.bias is not None
-    moment = None if task.moments is None else task.moments.second(centered=corrects_mean).to(weight.device)
-    scaled = task.row_scales and bool(task.norm)
-    if task.search_starts and not why_not:
-        state = search(planned, weight, scaled, moment, SearchOptions(fractional=not task.snap, seed=task.seed))
-    else:
-        if task.snap:
-            layer.snap()
-        state = fit_to_starts(layer.routing_map(), weight, scaled, moment)
-    state = _center_factors(state)
-    _install(layer, state, task.snap)
-    _correct_output(layer, state, student.get_submodule(task.norm) if task.norm else None, task.moments)
-    unscaled = fit_epitome(planned, weight)
-    fitted = {"epitome": state.epitome, "row_scale": state.row_scale}
-    return LayerFit(
-        name=task.name,
-        routing=layer.routing_mode,
-        scope=layer.geometry.scope,
-        method=fit_method(state.routing_map, moment),
-        starts=(why_not or "searched") if task.search_starts else "plan",
-        norm=task.norm if scaled else "",
-        weight_energy=float(weight.square().sum()),
-        residual_before=relative_residual(planned, weight, unscaled),
-        residual_after=relative_residual(state.routing_map, weight, **fitted),
-        error_before=None if moment is None else relative_residual(planned, weight, unscaled, moment=moment),
-        error_after=None if moment is None else relative_residual(state.routing_map, weight, **fitted, moment=moment),
-        iterations=len(state.residuals),
-        seconds=time.perf_counter() - begun,
-    )
-
-
-def _center_factors(state: SearchState) -> SearchState:
-    """Divide the factors of the output channels by their geometric mean, and multiply the epitome by this mean.
-
-    The sampled weight stays the same.
-    """
-    if state.row_scale is None:
-        return state
-    # The epitome's cells become about as large as the weight's entries, which helps training.
-    mean = state.row_scale.abs().log().mean().exp()
-    return replace(state, epitome=state.epitome * mean, row_scale=state.row_scale / mean)
-
-
-def _install(layer: EpitomeLayer, state: SearchState, snap: bool) -> None:
-    """Write a fitted epitome and the starts (positions of patches) into a layer.
-
-    With ``snap``, round the starts to integers.
-    """
-    layer.epitome.copy_(state.epitome)
-    if layer.routing.searchable:
-        for axis in layer.routing.sampled:
-            starts = state.routing_map.starts[axis]
-            assert starts is not None  # the routing map has starts for every sampled axis of the layer
-            layer.routing.set_starts_(axis, starts)
-    if snap:
-        layer.snap()
-
-
-def _correct_output(layer: EpitomeLayer, state: SearchState, norm: nn.Module | None, moments: Moments | None) -> None:
-    """Correct a layer's output after its epitome was fitted.
-
-    The batch norm after the layer is changed: it undoes the factors of the output channels and corrects the mean of the
-    output. Without a norm, the mean is corrected in the layer's bias.
-
-    Args:
-        layer: The epitome layer; its bias may change.
-        state: The fitted epitome and the factors.
-        norm: The batch norm after the layer; None: there is no such norm.
-        moments: Mean and covariance of the layer's inputs; None: the mean of the output is not corrected.
-    """
-    shift = None
-    if moments is not None:
-        mean = moments.mean.to(state.weight.device)
-        dense_mean, fitted_mean = (w.double().flatten(1) @ mean for w in (state.weight, layer.materialize()))
-        shift = fitted_mean - (dense_mean if state.row_scale is None else dense_mean / state.row_scale)
-    if norm is not None:
-        move_into_norm_(norm, layer.bias, state.row_scale, shift)
-    elif layer.bias is not None and shift is not None:
-        layer.bias.sub_(shift.to(layer.bias.dtype))

@@ -21,7 +21,7 @@ from nes_lab.errors import OptionError
 from nes_lab.fitting.calibration_batches import calibration_batches, number_of_batches
 from nes_lab.progress_bar import OnProgress
 
-__all__ = ["Moments", "input_moments"]
+__all__ = ["WINDOWS_PER_ENTRY", "Moments", "input_moments", "input_windows"]
 
 DAMPING = 0.01
 """The share of the mean variance of a layer's inputs that is added to each variance on the diagonal of the covariance.
@@ -70,10 +70,43 @@ class Moments:
             centered: True: subtract the mean of the inputs first, which gives the covariance. False: return the mean of the
                 outer products.
         """
+        moment = self._undamped(centered)
+        return moment + self.damping(centered) * torch.eye(len(moment), dtype=moment.dtype, device=moment.device)
+
+    def damping(self, centered: bool) -> Tensor:
+        """Return the number that :meth:`second` adds to the diagonal."""
+        return DAMPING * self._undamped(centered).diagonal().mean().clamp_min(1e-12)
+
+    def _undamped(self, centered: bool) -> Tensor:
         moment = self.square / max(self.count, 1)
-        moment = moment - torch.outer(self.mean, self.mean) if centered else moment
-        level = moment.diagonal().mean().clamp_min(1e-12)
-        return moment + DAMPING * level * torch.eye(len(moment), dtype=moment.dtype, device=moment.device)
+        return moment - torch.outer(self.mean, self.mean) if centered else moment
+
+    def target(self, weight: Tensor, centered: bool) -> tuple[Tensor, Tensor]:
+        """Return the weight that a fit should come close to, and the matrix :meth:`second` that weighs its error.
+
+        Args:
+            weight: The dense weight.
+            centered: Argument of :meth:`second`.
+        """
+        return weight, self.second(centered)
+
+    def output_mean(self, weight: Tensor) -> Tensor:
+        """Return the mean of the layer's output, without its bias, ``(output channels,)``.
+
+        Args:
+            weight: The dense weight.
+        """
+        return weight.flatten(1) @ self.mean
+
+    def add(self, windows: Tensor) -> None:
+        """Add windows to the sums.
+
+        Args:
+            windows: Windows of the layer's input, ``(number of windows, length of a window)``, float32.
+        """
+        self.total += windows.sum(0, dtype=torch.float64)
+        self.square += (windows.T @ windows).double()
+        self.count += windows.shape[0]
 
 
 def input_moments(
@@ -120,7 +153,7 @@ def _recorder(name: str, moments: dict[str, Moments], draw: torch.Generator) -> 
 
     def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         x = args[0] if args else next(iter(kwargs.values()))
-        windows = _windows(module, x.detach())
+        windows = input_windows(module, x.detach())
         limit = max(MIN_WINDOWS, WINDOWS_PER_ENTRY * windows.shape[1])
         if windows.shape[0] > limit:
             windows = windows[torch.randperm(windows.shape[0], generator=draw)[:limit].to(windows.device)]
@@ -128,15 +161,12 @@ def _recorder(name: str, moments: dict[str, Moments], draw: torch.Generator) -> 
         if name not in moments:
             zeros = torch.zeros(size, size + 1, dtype=torch.float64, device=x.device)
             moments[name] = Moments(zeros[:, 0].clone(), zeros[:, 1:].clone())
-        sums = moments[name]
-        sums.total += windows.sum(0, dtype=torch.float64)
-        sums.square += (windows.T @ windows).double()
-        sums.count += windows.shape[0]
+        moments[name].add(windows)
 
     return record
 
 
-def _windows(module: nn.Module, x: Tensor) -> Tensor:
+def input_windows(module: nn.Module, x: Tensor) -> Tensor:
     """Cut a layer's input into windows, one for each position and each group of channels.
 
     A window is the piece of the input that is multiplied with the weight of an output channel at one position.

@@ -39,8 +39,9 @@ class LayerFit(Part):
             It is measured with the plan's starts, without scale factors and without calibration.
         residual_after: Relative residual of the fitted layer, with its scale factors.
         error_before, error_after: Relative error of the layer's output on the calibration batches, measured like
-            ``residual_before`` and ``residual_after``. Calibration minimizes this error. None if there are no calibration
-            batches.
+            ``residual_before`` and ``residual_after``. Calibration minimizes this error. After a sequential fit, the inputs are
+            those of the compressed network, and the part of the error that no weight could avoid is left out. None if there are
+            no calibration batches.
         iterations: Number of iterations of the search for starts. Of several searches, only the one with the best result
             counts.
         seconds: Duration of the fit of this layer, in seconds.
