@@ -4,6 +4,8 @@
 ``registry``: lists all executions by name, and finds the cheapest for a layer.
 ``choice``: chooses the execution of one layer: the one that was set, or the cheapest for each input shape.
 ``inference_cache``: keeps values that were computed from tensors, as long as the tensors do not change.
+``ready_calls``: keeps for each input shape how a layer is computed, ready to be called, after ``for_inference``.
+``ready_steps``: prepares the steps of such a call: fold the input, apply the operation, expand the result.
 ``layer_taps``: turns a layer's starts (positions of patches) into taps: the epitome cells that are read, and the factor
 of each.
 ``materialize``: an execution that samples the complete weight and applies one dense operation; always available.

@@ -145,8 +145,11 @@ class LayerOp:
         read = [
             -(-n // s) for n, s in zip(sizes, self._skips(), strict=True)
         ]  # a list, because dynamo cannot trace a generator here
-        out = [self._output_size(n, i) for i, n in enumerate(sizes)]
-        return lead * prod(read), lead * prod(out)
+        return lead * prod(read), lead * prod(self.output_sizes(sizes))
+
+    def output_sizes(self, sizes: Sequence[int]) -> list[int]:
+        """Return the length of each spatial axis of the output, for an input whose spatial axes have the given lengths."""
+        return [self._output_size(size, axis) for axis, size in enumerate(sizes)]
 
     def _output_size(self, size: int, axis: int) -> int:
         if self.padding == "same":

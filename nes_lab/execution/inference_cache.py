@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from nes_lab.epitome.transforms import recording, transforming
 
-__all__ = ["InferenceCache"]
+__all__ = ["InferenceCache", "is_counted", "is_plain"]
 
 Value = TypeVar("Value")
 
@@ -68,12 +68,12 @@ def _has_gradient(tensor: Tensor) -> bool:
     return tensor.is_leaf and tensor.grad is not None
 
 
-def _is_plain(tensor: Tensor) -> bool:
+def is_plain(tensor: Tensor) -> bool:
     """Return True if a tensor has memory of its own: it is not fake, and not a wrapper that ``vmap`` made."""
     return type(tensor) in (Tensor, nn.Parameter) and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 
 
-def _is_counted(tensor: Tensor) -> bool:
+def is_counted(tensor: Tensor) -> bool:
     """Return True if torch counts the in-place changes of a tensor.
 
     It does not count them for tensors that were made in inference mode. A tensor with a gradient may be changed by a fused
@@ -88,9 +88,9 @@ _Key = tuple[_Seen | None, ...]
 def _key(tensors: Sequence[Tensor | None], trusting: bool) -> _Key | None:
     """Return what is needed to see later whether the tensors have changed; None if this cannot be seen."""
     given = [tensor for tensor in tensors if tensor is not None]
-    if not all(_is_plain(tensor) for tensor in given):
+    if not all(is_plain(tensor) for tensor in given):
         return None
-    exact = not (trusting and all(_is_counted(tensor) for tensor in given))
+    exact = not (trusting and all(is_counted(tensor) for tensor in given))
     if exact and not all(tensor.is_cpu for tensor in given):
         return None
     key = tuple(None if tensor is None else _Seen(tensor, exact) for tensor in tensors)

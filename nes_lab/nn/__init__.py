@@ -1,6 +1,7 @@
 """Provide epitome layers as torch modules, with the arguments of torch's layers.
 
-``layer``: the base class of all epitome layers: it holds epitome and starts, computes the output, and samples the weight.
+``layer``: the base class of all epitome layers: it holds epitome and starts, and samples the weight.
+``layer_forward``: how an epitome layer computes its output, and what it keeps from one call to the next.
 ``linear``: the linear layer.
 ``conv``: the convolutions in one, two and three dimensions.
 ``same``: convolutions with TensorFlow's ``SAME`` padding.

@@ -1,47 +1,41 @@
 """Define the base class of epitome layers, which are torch modules.
 
-It holds the epitome and the starts (positions of patches), samples the weight from the epitome, and computes the layer's output.
+It holds the epitome and the starts (positions of patches), and samples the weight from the epitome. How the output is computed is
+defined in :mod:`nes_lab.nn.layer_forward`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self, get_args
+from typing import TYPE_CHECKING, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.fx import Proxy
 
 import nes_lab.nn.free_starts  # noqa: F401 (registers the routing)
 from nes_lab.epitome.routing_map import RoutingMap
 from nes_lab.epitome.transforms import transforming
-from nes_lab.errors import ExportError, GeometryError, OptionError, check_choice
-from nes_lab.execution.base import AxisState, Execution, ExecutionCost, LayerForm, LayerOp, Prepared, Taps
-from nes_lab.execution.choice import ExecutionChoice
-from nes_lab.execution.factored_step import factored_step, step_possible
-from nes_lab.execution.inference_cache import InferenceCache
-from nes_lab.execution.layer_taps import LayerTaps
-from nes_lab.execution.registry import EXECUTIONS, available_executions
+from nes_lab.errors import ExportError, OptionError, check_choice
+from nes_lab.execution.base import AxisState, LayerOp, Taps
+from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.geometry.epitome_geometry import Boundary, Scope
 from nes_lab.geometry.flat_geometry import make_geometry
 from nes_lab.geometry.layer_snapshot import LayerSnapshot
 from nes_lab.geometry.start_rules import check_flat_routing, routing_mode
 from nes_lab.nn.dense import DenseExchange
 from nes_lab.nn.flat_epitome import new_alpha, reset_flat_, with_alpha
-from nes_lab.nn.graph_call import record_call, traced_shape
 from nes_lab.nn.index_learner import check_learner_options
 from nes_lab.nn.init import reset_epitome_
 from nes_lab.nn.int8_cells import rounded_cells, to_int8
 from nes_lab.nn.larger_epitome import warn_of_larger_epitome
+from nes_lab.nn.layer_forward import LayerForward
 from nes_lab.nn.reading_record import ReadingRecord
 from nes_lab.nn.sampled_weight import CANNOT_BE_SET, SampledWeight, refuse_to_set
 from nes_lab.nn.starts import FrozenStarts, LayerFacts, Starts, make_starts
 from nes_lab.records.columns import columns
-from nes_lab.records.options import EpitomeDtype, ExecutionName, ExecutionOption, LearnerKind, Routing, Squash
+from nes_lab.records.options import EpitomeDtype, ExecutionOption, LearnerKind, Routing, Squash
 from nes_lab.records.table import Table
-from nes_lab.renamed import warn_renamed
 from nes_lab.text import format_shape
 
 __all__ = ["EpitomeLayer", "SnapReport"]
@@ -62,7 +56,7 @@ class SnapReport:
     relative_change: float
 
 
-class EpitomeLayer(ReadingRecord, DenseExchange):
+class EpitomeLayer(LayerForward, ReadingRecord, DenseExchange):
     """Base class of the epitome layers. Use a subclass such as :class:`EpitomeConv2d` or :class:`EpitomeLinear`.
 
     Args:
@@ -169,7 +163,7 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
         options = {"reach": reach, "squash": squash, "momentum": momentum, "learner": learner}
         facts = LayerFacts(self.geometry, self._channels[0], op.spatial, seed, options, device, dtype)
         self.routing = make_starts(routing, facts)
-        self._taps, self._inference, self._choice = LayerTaps(), InferenceCache(), ExecutionChoice()
+        self._begin()
         self.register_load_state_dict_post_hook(_leave_meta)
         self.execution = execution
         self._reset_cells(None)
@@ -203,32 +197,6 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
         integers, scales = to_int8(self.epitome.detach())
         return {"epitome": {"epitome": integers, "epitome_scales": scales}}
 
-    # ---- execution -------------------------------------------------------------------------------------------------
-
-    @property
-    def execution(self) -> ExecutionOption:
-        """Name of the execution (the way in which the layer is computed), or ``"auto"`` for the one with the fewest multiply-adds.
-
-        It can be set at any time; the output stays the same.
-
-        Raises:
-            PlanError: When set to an execution that cannot compute this layer; the message says why.
-        """
-        return self._choice.name
-
-    @execution.setter
-    def execution(self, name: ExecutionOption) -> None:
-        self._choice.set(name, self.form)
-
-    @property
-    def form(self) -> LayerForm:
-        """Properties that decide how the layer can be computed: its shapes, how each axis is read, and its operation."""
-        return LayerForm(self.geometry, self.routing.axis_states, self.op)
-
-    def available_executions(self) -> tuple[ExecutionName, ...]:
-        """Return the names of the executions (ways to compute a layer) that work for this layer."""
-        return tuple(execution.name for execution in available_executions(self.form))
-
     def snapshot(self, name: str = "") -> LayerSnapshot:
         """Copy the epitome and the starts of the layer into numpy arrays. The functions of ``nes_lab.figures`` draw such copies.
 
@@ -247,45 +215,6 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
         """
         return self.routing.axis_states
 
-    def resolved_execution(self, input_shape: Sequence[int]) -> Execution:
-        """Return the execution (the way to compute the layer) that is used for an input of the given shape."""
-        return self._choice.resolve(self.form, input_shape)
-
-    def plan_for(self, input_shape: Sequence[int]) -> Execution:
-        """Call :meth:`resolved_execution`, and warn that ``plan_for`` is the old name of that method."""
-        warn_renamed("plan_for()", "resolved_execution()")
-        return self.resolved_execution(input_shape)
-
-    def cost(self, input_shape: Sequence[int]) -> ExecutionCost:
-        """Count the multiply-adds of one forward pass with an input of the given shape.
-
-        They depend on the execution (the way to compute the layer) that the layer uses.
-        """
-        return self.resolved_execution(input_shape).cost(self.form, self.op.positions(input_shape))
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Compute the layer's output. Input and output have the same shapes as those of the dense layer.
-
-        Raises:
-            GeometryError: If the input has the wrong number of channels.
-        """
-        if isinstance(input, Proxy):
-            return record_call(self, input)
-        x, jit = input, torch._C._get_tracing_state() is not None
-        shape = traced_shape(x) if jit else x.shape
-        channels, dim = self._channels
-        if x.ndim < -dim or shape[dim] != channels:
-            raise GeometryError(f"input of shape {tuple(shape)}; axis {dim} must have {channels} channels")
-        execution = self._choice.known(shape, self.routing.axis_states) or self.resolved_execution(tuple(shape))
-        if torch.is_grad_enabled() or self.training or jit:
-            self._inference.clear()
-            if execution.name == "factored" and self.scale is None and step_possible(x, self.epitome, self.op):
-                return self._factored_step(x)
-            prepared = execution.prepare(self.cells(), self._taps_for(x), self.geometry, self.scale)
-        else:
-            prepared = self._prepared(execution)
-        return execution.run(x, prepared, self.op, self.scale, self.bias)
-
     def __prepare_scriptable__(self) -> EpitomeLayer:
         """Refuse ``torch.jit.script``, which calls this method first, and say what to do instead.
 
@@ -296,65 +225,6 @@ class EpitomeLayer(ReadingRecord, DenseExchange):
             f"torch.jit.script cannot compile {type(self).__name__}; materialize first: "
             "torch.jit.script(nes_lab.materialize(network)), or use torch.jit.trace or torch.export"
         )
-
-    def _taps_for(self, x: Tensor) -> Taps:
-        """Return the taps of each weight axis for one input ``x`` of the layer. Gradients reach learned starts."""
-        routing = self.routing
-        if self._learns_starts() or torch.jit.is_tracing() or torch.compiler.is_compiling():
-            return with_alpha(self._taps.build(routing, routing(x)), self.alpha)
-        return with_alpha(self._taps.current(routing), self.alpha)
-
-    def _learns_starts(self) -> bool:
-        """Return True if a forward pass changes the starts (positions of patches), or if gradients must reach them."""
-        routing = self.routing
-        if routing.learned and routing.training:
-            return True
-        return torch.is_grad_enabled() and any(table.requires_grad for table in routing.stored_tables())
-
-    def _factored_step(self, x: Tensor) -> Tensor:
-        """Compute the layer's output as one operation of autograd. A stride is first taken out of the input where that is possible."""
-        read, op = self.op.skip_unread(x)
-        learned: tuple[Tensor, ...] = ()
-        if self._learns_starts():
-            step, learned = self._taps.learned_step(self.routing, op, x)
-        else:
-            step = self._taps.step(self.routing, op, x.dtype)
-        return factored_step(read, self.cells(), self.bias, step, learned)
-
-    def _prepared(self, execution: Execution) -> Prepared:
-        """Return what an execution prepares without the input, such as the sampled weight, without gradients.
-
-        It is kept for the next call, as long as no tensor that it was computed from changes.
-        """
-        routing, scale = self.routing, self.scale
-
-        def prepare() -> Prepared:
-            taps = with_alpha(self._taps.current(routing), self.alpha)
-            return execution.prepare(self.cells(), taps, self.geometry, scale)
-
-        if not (execution.makes_weight or self._inference.trusting):
-            return prepare()  # it takes less time than to compare the epitome with a copy
-        read = (self.epitome, self.alpha, scale, *routing.stored_tables())
-        return self._inference.get(execution.name, read, prepare)
-
-    def keep_for_inference_(self, keep: bool = True) -> Self:
-        """Allow or forbid the layer to keep its sampled weight without comparing its parameters at each call.
-
-        :func:`nes_lab.for_inference` calls this method, and says what is allowed then. ``train()`` forbids it again.
-
-        Args:
-            keep: True to allow it, False to forbid it.
-        """
-        for cache in (self._inference, self._taps.cache):
-            cache.trusting = keep
-            cache.clear()
-        return self
-
-    def train(self, mode: bool = True) -> Self:
-        """Set training or evaluation mode. Training mode ends what :func:`nes_lab.for_inference` allowed."""
-        if mode:
-            self.keep_for_inference_(False)
-        return super().train(mode)
 
     def taps(self, starts: tuple[Tensor | None, ...] | None = None) -> Taps:
         """Build the taps of each weight axis: the epitome cells that each index reads, and the factor of each cell.
