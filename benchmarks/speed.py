@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "speed.json"
+BEFORE = RESULTS.parent / "before_speed.json"
 PAGE = ROOT / "docs" / "speed.md"
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": "4000000000",
@@ -200,15 +201,22 @@ def commit() -> str:
 
 
 def write_page() -> int:
+    write_target(PAGE, page_text())
+    say(f"wrote {PAGE.relative_to(ROOT)}")
+    return 0
+
+
+def page_text() -> str:
+    """Return docs/speed.md, written from the committed result files."""
     import json
 
     from benchmarks.plain_eval import RESULTS as PLAIN
     from benchmarks.speed_parts.page import page
 
-    plain = json.loads(PLAIN.read_text(encoding="utf-8")) if PLAIN.exists() else None
-    write_target(PAGE, page(merged([json.loads(path.read_text(encoding="utf-8")) for path in result_files()]), plain))
-    say(f"wrote {PAGE.relative_to(ROOT)}")
-    return 0
+    def read(path: Path) -> dict[str, Any] | None:
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    return page(merged([found for path in result_files() if (found := read(path))]), read(PLAIN), read(BEFORE))
 
 
 def result_files() -> list[Path]:

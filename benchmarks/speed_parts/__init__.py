@@ -7,5 +7,5 @@
 - ``timing``: time several calls in turns.
 - ``record``: the result file.
 - ``targets``: the targets, and the keys that rows use for them.
-- ``page``, ``tables``, ``words``: the page docs/speed.md, its tables and its sentences.
+- ``page``, ``in_short``, ``tables``, ``words``: the page docs/speed.md, its tables and its sentences.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.speed_parts.in_short import before_and_now, in_short
 from benchmarks.speed_parts.plain_eval import plain_eval
 from benchmarks.speed_parts.settings import RELU_MIB
 from benchmarks.speed_parts.tables import (
@@ -26,15 +27,17 @@ __all__ = ["page"]
 Data = dict[str, Any]
 
 
-def page(data: Data, plain: Data | None = None) -> str:
+def page(data: Data, plain: Data | None = None, before: Data | None = None) -> str:
     """Return the complete page as Markdown.
 
     Args:
         data: The contents of the result file.
         plain: The contents of results/plain_eval.json; None if it was not measured.
+        before: The contents of results/before_speed.json, which an earlier commit measured; None if there is none.
     """
     sections = [
         _head(data),
+        "## In short\n\n" + in_short(data),
         "## The targets\n\n" + _targets(data),
         "## Targets that were missed\n\n" + _missed(data),
         "## When epitomes make a network faster, and when only smaller\n\n" + advice(data),
@@ -43,6 +46,7 @@ def page(data: Data, plain: Data | None = None) -> str:
         "## The fastest exact form\n\n" + optimized_table(data),
         "## Plain evaluation, and the call that makes it fast\n\n" + plain_eval(plain),
         "## Training steps\n\n" + training_table(data),
+        "### Learned starts: before and now\n\n" + before_and_now(data, before),
         "### Peak memory of a step\n\n" + memory_table(data),
         "## Single layers\n\n" + layer_tables(data),
         "### Factorized layers of equal params\n\n" + factorized_table(data),
