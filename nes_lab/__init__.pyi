@@ -50,11 +50,11 @@ from nes_lab.planning.presets import preset as preset
 from nes_lab.planning.sensitivity.measure import measure_sensitivity as measure_sensitivity
 from nes_lab.records.budget import Budget as Budget
 from nes_lab.records.compression_plan import CompressionPlan as CompressionPlan
-from nes_lab.records.compression_plan import LayerPlan as LayerPlan
 from nes_lab.records.cost_report import CostReport as CostReport
 from nes_lab.records.cost_report import LatencyReport as LatencyReport
 from nes_lab.records.device_table import DeviceTable as DeviceTable
 from nes_lab.records.fit_report import FitReport as FitReport
+from nes_lab.records.layer_plan import LayerPlan as LayerPlan
 from nes_lab.records.optimize_report import OptimizeReport as OptimizeReport
 from nes_lab.records.sensitivity_report import SensitivityReport as SensitivityReport
 from nes_lab.records.training_report import TrainingReport as TrainingReport

@@ -19,9 +19,9 @@ from nes_lab.planning.speed import speed_options
 from nes_lab.planning.survey import Survey, SurveyedLayer, run_and_list, with_reasons
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
-from nes_lab.records.compression_plan import LayerPlan
 from nes_lab.records.cost_report import NotCounted, gaps_text
 from nes_lab.records.counts import QUANTITIES
+from nes_lab.records.layer_plan import LayerPlan
 from nes_lab.records.options import PlanOptions
 
 __all__ = ["build_ladder", "ladder_of_survey", "resolved_scope"]

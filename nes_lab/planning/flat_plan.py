@@ -23,10 +23,11 @@ from nes_lab.planning.overrides import LayerSettings, settings_by_layer
 from nes_lab.planning.sharing import shared_names
 from nes_lab.planning.survey import Survey, SurveyedLayer, run_and_list, with_reasons
 from nes_lab.records.budget import Budget
-from nes_lab.records.compression_plan import CompressionPlan, Epitome, LayerPlan
+from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.cost_report import gaps_text
 from nes_lab.records.counts import Counts
 from nes_lab.records.counts import total as sum_counts
+from nes_lab.records.layer_plan import Epitome, LayerPlan
 from nes_lab.records.options import PlanOptions
 from nes_lab.records.reachable import Reachable
 from nes_lab.text import format_number, format_room, format_share, list_some

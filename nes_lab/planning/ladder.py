@@ -17,8 +17,8 @@ from itertools import accumulate, groupby
 from nes_lab.planning.layer_plans import plan_layer
 from nes_lab.planning.survey import Survey, SurveyedLayer
 from nes_lab.progress_bar import OnProgress
-from nes_lab.records.compression_plan import LayerPlan
 from nes_lab.records.counts import QUANTITIES, Counts, total
+from nes_lab.records.layer_plan import LayerPlan
 from nes_lab.records.options import PlanOptions
 
 __all__ = ["Ladder", "LayerSteps", "Step", "layer_steps", "shrinking_axes", "steps_of_layers", "uniform_steps"]

@@ -20,8 +20,9 @@ from nes_lab.geometry.start_rules import routing_mode, sampled_axes
 from nes_lab.geometry.stored_types import start_bytes
 from nes_lab.planning.survey import Survey, SurveyedLayer
 from nes_lab.records.budget import Budget
-from nes_lab.records.compression_plan import CompressionPlan, Epitome, KeptLayer, LayerCalls, LayerPlan
+from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.counts import Counts, total
+from nes_lab.records.layer_plan import Epitome, KeptLayer, LayerCalls, LayerPlan
 from nes_lab.records.options import EpitomeDtype, PlanOptions
 
 __all__ = ["assemble", "plan_layer"]

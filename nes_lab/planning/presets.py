@@ -15,7 +15,8 @@ from nes_lab.errors import OptionError, PlanError, check_choice, check_int
 from nes_lab.planning.ladder import shrinking_axes
 from nes_lab.planning.layer_plans import assemble, plan_layer
 from nes_lab.planning.survey import Survey, SurveyedLayer, survey
-from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
+from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.records.layer_plan import LayerPlan
 from nes_lab.records.options import EpitomeDtype, PlanOptions, PresetName, PresetWiring
 
 __all__ = ["PRESETS", "preset"]

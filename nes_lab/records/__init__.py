@@ -7,6 +7,7 @@
 ``options``: names, defaults and help texts of the options of compression planning.
 ``keywords``: the keyword arguments that several functions pass on, with their types.
 ``compression_plan``: the layers of a model that are replaced, their epitomes, and the cost of the compressed model.
+``layer_plan``: how a plan replaces one layer, and why it keeps another one dense.
 ``example_input``: describes the input that a plan was made for: its structure, shapes and types, without data.
 ``plan_table``: the tables of a compression plan.
 ``training_cost``: estimate the time of a training from a few measured steps, and say it in words.

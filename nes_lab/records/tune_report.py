@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from nes_lab.errors import PlanError
 from nes_lab.records.columns import columns, ms_as
-from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
+from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.records.layer_plan import LayerPlan
 from nes_lab.records.options import ExecutionOption
 from nes_lab.records.record import Part, Record
 from nes_lab.records.spread import Ratio

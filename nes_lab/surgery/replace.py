@@ -18,7 +18,8 @@ from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.model_checks import check_copyable, check_module
 from nes_lab.nn.registry import epitome_layer_for
 from nes_lab.nn.starts import FrozenStarts
-from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
+from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.records.layer_plan import LayerPlan
 from nes_lab.records.options import EpitomeInit
 from nes_lab.renamed import renamed_arguments
 from nes_lab.surgery.carry_over import copy_with_replacements, weights_held_elsewhere, why_not_carried

@@ -5,8 +5,9 @@ from torch import nn
 
 from nes_lab.nn.free_starts import FreeStarts
 from nes_lab.nn.layer import EpitomeLayer
-from nes_lab.records.compression_plan import CompressionPlan, LayerPlan
+from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.counts import Counts
+from nes_lab.records.layer_plan import LayerPlan
 from nes_lab.surgery.replace import replace_layers
 
 NONE = Counts(1, 1)

@@ -24,8 +24,9 @@ from nes_lab.figures.sensitivity import sensitivity
 from nes_lab.figures.setting_seeds import setting_seeds
 from nes_lab.figures.start_trajectories import start_trajectories
 from nes_lab.figures.theme import apply_theme, figure_json, method_style
-from nes_lab.records.compression_plan import CompressionPlan, KeptLayer, LayerPlan
+from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.counts import Counts
+from nes_lab.records.layer_plan import KeptLayer, LayerPlan
 from nes_lab.runs.compare_settings import compare_settings
 from nes_lab.runs.info import RunInfo
 from nes_lab.runs.query import run_table

@@ -25,7 +25,7 @@ from nes_lab.planning.sensitivity.calibration_loss import CalibrationLoss, Loss,
 from nes_lab.planning.sensitivity.one_layer import measure_point
 from nes_lab.planning.survey import SurveyedLayer
 from nes_lab.progress_bar import OnProgress, progress_reporter
-from nes_lab.records.compression_plan import LayerPlan
+from nes_lab.records.layer_plan import LayerPlan
 from nes_lab.records.options import PlanOptions, Routing, ScopeOption, Wiring
 from nes_lab.records.sensitivity_report import LayerSensitivity, SensitivityReport
 from nes_lab.renamed import progress_or_callback, renamed_arguments

@@ -20,7 +20,7 @@ from nes_lab.geometry.start_rules import rule_starts
 from nes_lab.nn.init import fit_epitome, relative_residual
 from nes_lab.planning.sensitivity.calibration_loss import CalibrationLoss
 from nes_lab.planning.survey import SurveyedLayer
-from nes_lab.records.compression_plan import LayerPlan
+from nes_lab.records.layer_plan import LayerPlan
 from nes_lab.records.sensitivity_report import SensitivityPoint
 
 __all__ = ["measure_point"]

@@ -26,8 +26,8 @@ from nes_lab.planning.ladder import Ladder, LayerSteps, Step
 from nes_lab.planning.sensitivity.measure import measure_ladder, measured_options
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
-from nes_lab.records.compression_plan import LayerPlan
 from nes_lab.records.counts import Counts
+from nes_lab.records.layer_plan import LayerPlan
 from nes_lab.records.sensitivity_report import COSTS, SensitivityReport
 
 __all__ = ["hull_slopes", "order_by_sensitivity"]
