@@ -3,6 +3,8 @@
 ``study``: read a study from its YAML file, and list its trainings in order.
 ``data``: load CIFAR-10 and ESC-10 from a shared folder, with training images held out.
 ``narrow``: choose the channels of the narrower network that just meets a budget.
+``int8``: make networks with weights in int8.
+``generated``: make networks with weights generated from random bases.
 ``train``: train one network of a study, and return its row.
 ``rows``: keep the rows in a file, one JSON object per line.
 ``cells``: gather rows in cells, one contender at one budget each, and compare them seed by seed.

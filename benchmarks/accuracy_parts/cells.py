@@ -10,7 +10,7 @@ from benchmarks.accuracy_parts.rows import Row
 from benchmarks.accuracy_parts.study import Part, Study, Training, chosen_lr, trainings
 from nes_lab.runs.difference import Difference, paired_difference
 
-__all__ = ["BASELINE", "DENSE", "Cell", "against", "dense_cell", "find", "is_epitome", "study_cells"]
+__all__ = ["BASELINE", "DENSE", "Cell", "against", "baseline", "dense_cell", "find", "is_epitome", "study_cells"]
 
 BASELINE, DENSE = "width", "dense"
 
@@ -99,6 +99,18 @@ def _seconds(rows: Sequence[Row]) -> list[float]:
 def find(cells: Sequence[Cell], part: Part, contender: str, budget: str) -> Cell | None:
     """Return one cell of a part; None if the study has none."""
     return next((c for c in cells if (c.part, c.contender, c.budget) == (part, contender, budget)), None)
+
+
+def baseline(cells: Sequence[Cell], cell: Cell) -> Cell | None:
+    """Return the narrower network that a cell is compared with, in its part or in the one that its part joins; None without one.
+
+    Args:
+        cells: All cells of the study, or of several ones.
+        cell: A cell of a contender.
+    """
+    names = (cell.part.name, cell.part.joins)
+    found = (c for c in cells if c.study.name == cell.study.name and c.part.name in names)
+    return next((c for c in found if (c.contender, c.budget) == (BASELINE, cell.budget)), None)
 
 
 def dense_cell(cells: Sequence[Cell], part: Part) -> Cell | None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 import nes_lab
+from benchmarks.accuracy_parts import int8
 
 __all__ = ["USUAL", "narrow_widths", "narrowed"]
 
@@ -25,18 +26,22 @@ TOLERANCE = 0.01
 
 
 @cache
-def _count(backbone: str, widths: tuple[int, ...], cost: str, shape: tuple[int, ...], classes: int) -> int:
+def _count(
+    backbone: str, widths: tuple[int, ...], cost: str, shape: tuple[int, ...], classes: int, rounded: bool = False
+) -> int:
     with torch.device("meta"):
-        network = nes_lab.create_backbone(backbone, num_classes=classes, in_channels=shape[0], widths=widths)
-        return getattr(nes_lab.count(network.eval(), torch.zeros(1, *shape)), cost)
+        make = int8.network if rounded else nes_lab.create_backbone
+        network = make(backbone, num_classes=classes, in_channels=shape[0], widths=widths).eval()
+        report = nes_lab.count(network, torch.zeros(1, *shape))
+        return getattr(report, cost) - (int8.saved_bytes(network) if cost == "stored_bytes" else 0)
 
 
 @cache
-def _coefficients(backbone: str, stages: int, cost: str, shape: tuple[int, ...], classes: int) -> np.ndarray:
+def _coefficients(backbone: str, stages: int, *settings: Any) -> np.ndarray:
     """Return the coefficients of the cost, which is a quadratic polynomial in the channels of the stages."""
     corners = [tuple(2 + 2 * ((i == a) + (i == b)) for i in range(stages)) for a in range(stages) for b in range(a + 1)]
     points = [(2,) * stages, *(tuple(2 + 2 * (i == a) for i in range(stages)) for a in range(stages)), *corners]
-    counted = [_count(backbone, point, cost, shape, classes) for point in points]
+    counted = [_count(backbone, point, *settings) for point in points]
     return np.linalg.solve(_terms(np.array(points)), np.array(counted, dtype=float))
 
 
@@ -48,7 +53,13 @@ def _terms(widths: np.ndarray) -> np.ndarray:
 
 
 def narrow_widths(
-    backbone: str, cost: str, budget: float, shape: tuple[int, ...], classes: int, usual: tuple[int, ...] | None = None
+    backbone: str,
+    cost: str,
+    budget: float,
+    shape: tuple[int, ...],
+    classes: int,
+    usual: tuple[int, ...] | None = None,
+    rounded: bool = False,
 ) -> tuple[int, ...]:
     """Return the channels of the narrower network whose cost is at most the budget and at least 99 % of it.
 
@@ -61,6 +72,7 @@ def narrow_widths(
         shape: Shape of one input, without the batch axis.
         classes: Number of classes.
         usual: Channels of the network that is made narrower; None: those in ``USUAL``.
+        rounded: Count the bytes of the narrower network with its weights in int8. The budget stays a share of the usual one's floats.
 
     Raises:
         ValueError: If no network near the common factor uses the budget to within 1 %.
@@ -72,8 +84,8 @@ def narrow_widths(
         (3, 7, 14)
     """
     usual = usual or USUAL[backbone]
-    settings = (cost, shape, classes)
-    limit = budget * _count(backbone, usual, *settings)
+    settings = (cost, shape, classes, rounded)
+    limit = budget * _count(backbone, usual, cost, shape, classes)
     factors = _coefficients(backbone, len(usual), *settings)
     shares = np.arange(1, 1001) / 1000
     costs = _terms(np.maximum(1, shares[:, None] * np.array(usual))) @ factors

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 
-from benchmarks.accuracy_parts.cells import BASELINE, DENSE, Cell, against, find, study_cells
+from benchmarks.accuracy_parts.cells import BASELINE, DENSE, Cell, against, baseline, find, study_cells
 from benchmarks.accuracy_parts.rows import Row
 from benchmarks.accuracy_parts.study import Study, trainings
 from benchmarks.accuracy_parts.titles import COSTS, contender, interval, minutes, network, not_run
@@ -69,7 +69,9 @@ def _study_section(study: Study, cells: Sequence[Cell], rows: Mapping[str, Row],
             "",
         ]
     for part in study.parts:
-        lines += [f"### {network(study, part)}, equal {COSTS[part.cost]} (`{part.name}`)", "", TABLE]
+        lines += [f"### {network(study, part)}, equal {COSTS[part.cost]} (`{part.name}`)", ""]
+        lines += [f"Compared with the narrower network of `{part.joins}`.", ""] if part.joins else []
+        lines.append(TABLE)
         lines += [*(_line(cells, cell) for cell in cells if cell.part == part), ""]
     return lines
 
@@ -108,9 +110,7 @@ def _line(cells: Sequence[Cell], cell: Cell) -> str:
         return f"{start} {not_run(cell)} | | | | | | | |"
     row = cell.rows[0]
     spread = f" ± {stdev(cell.test):.2f}" if len(cell.rows) > 1 else ""
-    difference = (
-        None if cell.contender in (BASELINE, DENSE) else against(cell, find(cells, cell.part, BASELINE, cell.budget))
-    )
+    difference = None if cell.contender in (BASELINE, DENSE) else against(cell, baseline(cells, cell))
     shown = [
         f"{mean(cell.test):.2f}{spread}",
         str(len(cell.rows)) if cell.is_complete else f"{len(cell.rows)} of {len(cell.part.seeds)}, {not_run(cell)}",
@@ -160,7 +160,7 @@ def _training_costs(cells: Sequence[Cell]) -> list[str]:
     for cell in cells:
         own = cell.processor_seconds
         if own is not None and cell.contender != DENSE:
-            narrow = find(cells, cell.part, BASELINE, cell.budget)
+            narrow = baseline(cells, cell)
             usual = narrow.processor_seconds if narrow is not None else None
             ratios = [over_dense(cells, cell), own / usual if usual else None]
             shown = ["dense network not run" if ratios[0] is None else f"{ratios[0]:.2f}"]

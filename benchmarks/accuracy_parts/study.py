@@ -16,7 +16,10 @@ import yaml
 
 from benchmarks.accuracy_parts.rows import Row
 
-__all__ = ["COSTS", "Part", "Study", "Training", "chosen_lr", "read_study", "trainings"]
+__all__ = ["COSTS", "OPPONENTS", "Part", "Study", "Training", "chosen_lr", "read_study", "trainings"]
+
+OPPONENTS = ("width", "int8", "generated")
+"""What a contender without epitomes can be: a narrower network, one with weights in int8, or one whose weights are generated."""
 
 COSTS = ("madds", "params", "stored_bytes")
 """What can be equal for all contenders of a part. Stored bytes are those of all parameters and buffers in the saved file."""
@@ -35,6 +38,7 @@ class Part:
         lrs: Learning rates among which each contender's is chosen.
         config: Sections of the experiment for this part, laid over those of the study.
         dense: Whether the dense network is trained too, with the same learning rates.
+        joins: Name of a part of the same network and cost, whose narrower network the contenders are compared with; empty: this part.
     """
 
     name: str
@@ -45,6 +49,7 @@ class Part:
     lrs: tuple[float, ...]
     config: Mapping[str, Any] = field(default_factory=dict)
     dense: bool = False
+    joins: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,12 @@ class Training:
             tree = overlaid(tree, {"compression": {self.part.cost: self.budget}})
         return overlaid(tree, {"seed": self.seed, "label": self.id, "training": {"lr": self.lr}})
 
+    def opponent(self, study: Study) -> str:
+        """Return how a contender without epitomes meets the budget, one of ``OPPONENTS``; empty for the dense network and epitomes."""
+        if self.contender == "dense" or self.is_compressed(study):
+            return ""
+        return study.contenders[self.contender].get("opponent", "width")
+
     def is_compressed(self, study: Study) -> bool:
         """Return whether epitomes meet the budget; otherwise a narrower network does, or there is none."""
         return self.contender != "dense" and "compression" in study.contenders[self.contender]
@@ -110,16 +121,24 @@ def read_study(path: Path) -> Study:
     for part in parts:
         if unknown := sorted(set(part.contenders) - set(tree["contenders"])):
             raise ValueError(f"{path.name}: part {part.name!r} names {unknown[0]!r}, which is not among the contenders")
+        if part.joins not in ("", *(other.name for other in parts)):
+            raise ValueError(
+                f"{path.name}: part {part.name!r} has joins={part.joins!r}, which is no part of this study"
+            )
         if part.cost not in COSTS:
             raise ValueError(
                 f"{path.name}: part {part.name!r} has cost={part.cost!r}; it should be one of {', '.join(COSTS)}"
             )
+    for name, contender in tree["contenders"].items():
+        if (kind := contender.get("opponent", "width")) not in OPPONENTS:
+            raise ValueError(f"{path.name}: {name!r} has opponent={kind!r}; it should be one of {', '.join(OPPONENTS)}")
     return Study(path.stem, tree["about"], tree["base"], tree["contenders"], parts)
 
 
 def _part(tree: Mapping[str, Any]) -> Part:
     lists = {name: tuple(tree[name]) for name in ("budgets", "contenders", "seeds", "lrs")}
-    return Part(tree["name"], tree["cost"], config=tree.get("config", {}), dense=tree.get("dense", False), **lists)
+    rest = {name: tree[name] for name in ("config", "dense", "joins") if name in tree}
+    return Part(tree["name"], tree["cost"], **lists, **rest)
 
 
 def trainings(study: Study, rows: Mapping[str, Row]) -> list[Training]:

@@ -21,6 +21,9 @@ NAMES = {
     "joint": "epitomes, joint scope, tiled starts",
     "random": "epitomes, joint scope, random starts",
     "shared": "one shared epitome, sums of two windows",
+    "width_int8": "narrower network, weights in int8",
+    "shared_int8": "one shared epitome in int8, sums of two windows",
+    "generated": "weights generated from random bases",
 }
 COSTS = {"madds": "multiply-adds", "params": "params", "stored_bytes": "stored bytes"}
 NETWORKS = {"small_mobilenetv2": "MobileNetV2", "m5": "M5 (1-D convolutions)"}

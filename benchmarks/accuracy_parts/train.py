@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 import nes_lab
+from benchmarks.accuracy_parts import generated, int8
 from benchmarks.accuracy_parts.narrow import USUAL, narrow_widths, narrowed
 from benchmarks.accuracy_parts.rows import Row
 from benchmarks.accuracy_parts.study import COSTS, Study, Training
@@ -47,13 +48,21 @@ def experiment_of(training: Training, study: Study, shared: Path) -> dict[str, A
     tree["training"]["amp"] = precision_here()
     if ":" in tree["data"]["name"]:
         tree["data"]["root"] = str(shared)
-    if training.contender != "dense" and not training.is_compressed(study):
-        shape, classes = tuple(tree.pop("input")), tree.pop("classes")
-        backbone = tree["backbone"]
-        usual = tuple(backbone.get("options", {}).get("widths", USUAL[backbone["name"]]))
-        share = float(training.budget.rstrip("%")) / 100
-        return narrowed(tree, narrow_widths(backbone["name"], training.part.cost, share, shape, classes, usual))
-    return {key: value for key, value in tree.items() if key not in ("input", "classes")}
+    shape, classes, backbone = tuple(tree.pop("input")), tree.pop("classes"), tree["backbone"]
+    options, share = backbone.get("options", {}), float(training.budget.rstrip("%") or 100) / 100
+    kind, _ = training.opponent(study), tree.pop("opponent", None)
+    if kind == "generated":
+        made = {"backbone": backbone["name"], "stored_bytes": training.budget, "base_seed": training.seed}
+        return tree | {"backbone": {"name": f"{generated.__name__}:network", "options": made | {"options": options}}}
+    if kind:
+        usual = tuple(options.get("widths", USUAL[backbone["name"]]))
+        sizes = (backbone["name"], training.part.cost, share, shape, classes, usual)
+        widths = narrow_widths(*sizes, rounded=kind == "int8")
+        if kind == "int8":
+            made = {"backbone": backbone["name"], "widths": list(widths)}
+            return tree | {"backbone": {"name": f"{int8.__name__}:network", "options": made}}
+        return narrowed(tree, widths)
+    return tree
 
 
 def train_one(training: Training, study: Study, shared: Path, root: Path) -> Row:
@@ -101,6 +110,8 @@ def _row(training: Training, study: Study, run: nes_lab.Run) -> Row:
         "holdout_top1": round(summary["ema_top1" if averaged else "top1"], 3),
         "test_top1": round(test["top1"], 3),
         **{name: summary[name] for name in (*COSTS, "dense_params", "dense_madds", "learner_params")},
+        "stored_bytes": summary["stored_bytes"] - int8.saved_bytes(network),
+        "madds": summary["madds"] - generated.generating_madds(network),
         "seconds": round(summary["seconds"], 1),
         "sittings": run.info.attempt,
         "cpu_seconds": round(process_time(), 1),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from benchmarks.accuracy_parts.cells import BASELINE, Cell, against, dense_cell, find, is_epitome
+from benchmarks.accuracy_parts.cells import BASELINE, Cell, against, baseline, dense_cell, is_epitome
 from benchmarks.accuracy_parts.study import Part, Study
 from benchmarks.accuracy_parts.titles import COSTS, contender, interval, network
 from nes_lab.runs.difference import Difference
@@ -38,7 +38,8 @@ class Choice:
         study: The study.
         part: The part of the study.
         budget: The budget, such as ``"25%"``.
-        candidate: The contender with the best mean accuracy on held-out images; None if a cell is not complete.
+        candidate: The contender with the best mean accuracy on held-out images, of those with a row for every seed; None if the narrower
+            network or all others lack some.
         narrow: The narrower network.
         difference: Test accuracy of the candidate minus that of the narrower network; None for the narrower network itself.
         cells: All contenders of this budget.
@@ -54,7 +55,7 @@ class Choice:
 
     @property
     def advised(self) -> Cell | None:
-        """The contender to take; None if a cell is not complete."""
+        """The contender to take; None without a candidate."""
         return self.candidate if self.difference is None or self.difference.sign > 0 else self.narrow
 
 
@@ -64,20 +65,21 @@ def choices(cells: Sequence[Cell]) -> list[Choice]:
     Args:
         cells: All cells of one study.
     """
-    keys = dict.fromkeys((c.study.name, c.part.name, c.budget) for c in cells if c.budget)
-    return [
-        _choice([c for c in cells if (c.study.name, c.part.name, c.budget) == key], is_candidate=lambda c: True)
-        for key in keys
-    ]
+    groups: dict[tuple[str, str, str], list[Cell]] = {}
+    for cell in cells:
+        if cell.budget:
+            groups.setdefault((cell.study.name, cell.part.joins or cell.part.name, cell.budget), []).append(cell)
+    return [_choice(group, lambda cell: True) for group in groups.values()]
 
 
 def _choice(at: Sequence[Cell], is_candidate: Callable[[Cell], bool]) -> Choice:
-    first = at[0]
-    narrow = find(at, first.part, BASELINE, first.budget)
-    complete = all(cell.is_complete for cell in at)
-    candidate = max((c for c in at if is_candidate(c)), key=lambda c: c.held_out, default=None) if complete else None
+    narrow = next((c for c in at if c.contender == BASELINE), None)
+    complete = [c for c in at if c.is_complete and is_candidate(c)]
+    others = [c for c in complete if c is not narrow]
+    can_compare = narrow is not None and narrow.is_complete and others
+    candidate = max(complete, key=lambda c: c.held_out) if can_compare else None
     difference = against(candidate, narrow) if candidate is not narrow else None
-    return Choice(first.study, first.part, first.budget, candidate, narrow, difference, tuple(at))
+    return Choice(at[0].study, at[0].part, at[0].budget, candidate, narrow, difference, tuple(at))
 
 
 def which_when(cells: Sequence[Cell]) -> list[str]:
@@ -105,13 +107,14 @@ def _has_short_schedule(cells: Sequence[Cell]) -> bool:
 
 
 def _advice(choice: Choice) -> str:
+    done = [cell for cell in choice.cells if cell.is_complete]
+    some = "" if len(done) == len(choice.cells) else f"; {len(done)} of {len(choice.cells)} contenders are complete"
     if choice.candidate is None or choice.advised is None:
-        left = [cell for cell in choice.cells if not cell.is_complete]
-        return f"not measured | {len(left)} of {len(choice.cells)} contenders are not complete"
+        return f"not measured | {len(done)} of {len(choice.cells)} contenders are complete"
     name = contender(choice.candidate.contender)
     if choice.difference is None:
-        return f"{name} | it has the best accuracy on held-out images"
-    words = f"best on held-out images: {name}, {interval(choice.difference)} points on test images"
+        return f"{name} | it has the best accuracy on held-out images{some}"
+    words = f"best on held-out images: {name}, {interval(choice.difference)} points on test images{some}"
     return f"{contender(choice.advised.contender)} | {words}"
 
 
@@ -143,7 +146,7 @@ def _not_better(cells: Sequence[Cell]) -> Iterator[str]:
 def _slow(cells: Sequence[Cell]) -> Iterator[str]:
     ratios: dict[str, list[float]] = {}
     for cell in cells:
-        narrow = find(cells, cell.part, BASELINE, cell.budget)
+        narrow = baseline(cells, cell)
         if narrow is not None and is_epitome(cell) and cell.processor_seconds and narrow.processor_seconds:
             ratios.setdefault(cell.contender, []).append(cell.processor_seconds / narrow.processor_seconds)
     slow = {name: mean(found) for name, found in ratios.items() if mean(found) > 1}
@@ -155,7 +158,7 @@ def _slow(cells: Sequence[Cell]) -> Iterator[str]:
 def _no_madds_saved(cells: Sequence[Cell]) -> Iterator[str]:
     for cell in cells:
         row = cell.rows[0] if cell.rows and is_epitome(cell) else None
-        narrow = find(cells, cell.part, BASELINE, cell.budget)
+        narrow = baseline(cells, cell)
         if row is not None and row["madds"] >= row["dense_madds"] and narrow is not None and narrow.rows:
             yield (
                 f"* Multiply-adds are scarce too: {contender(cell.contender)} at {cell.budget} of the {COSTS[cell.part.cost]} of "
@@ -179,7 +182,7 @@ def readme_sentences(cells: Sequence[Cell]) -> tuple[str, ...]:
 
 def _sentence(cells: Sequence[Cell], costs: tuple[str, ...]) -> str:
     first = next((c.part for c in cells if c.part.cost in costs), None)
-    own = [c for c in cells if c.part == first and c.budget]
+    own = [c for c in cells if first is not None and first.name in (c.part.name, c.part.joins) and c.budget]
     budgets = dict.fromkeys(c.budget for c in own)
     found = [_choice([c for c in own if c.budget == budget], is_epitome) for budget in budgets]
     complete = [choice for choice in found if choice.candidate is not None]
