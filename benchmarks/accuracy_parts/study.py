@@ -123,7 +123,7 @@ def read_study(path: Path) -> Study:
             raise ValueError(f"{path.name}: part {part.name!r} names {unknown[0]!r}, which is not among the contenders")
         if part.joins not in ("", *(other.name for other in parts)):
             raise ValueError(
-                f"{path.name}: part {part.name!r} has joins={part.joins!r}, which is no part of this study"
+                f"{path.name}: part {part.name!r} has joins={part.joins!r}; this study has no part of that name"
             )
         if part.cost not in COSTS:
             raise ValueError(
