@@ -24,7 +24,15 @@ from torch import Tensor
 
 from nes_lab.epitome.flat_windows import read_windows, sum_windows
 from nes_lab.epitome.row_operations import combine, kernels_for, rows_supported, tracing, weight_in_one_pass
-from nes_lab.epitome.slices import apply_slices, expand_slices, fold_slices, same_layout, trace_expand, trace_fold
+from nes_lab.epitome.slices import (
+    apply_slices,
+    expand_slices,
+    fold_slices,
+    same_layout,
+    slice_pieces,
+    trace_expand,
+    trace_fold,
+)
 from nes_lab.epitome.taps import AxisTaps
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
@@ -79,7 +87,12 @@ def fold(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
             return trace_fold(tensor, taps.slices, taps.cells, dim)
         if not torch.is_grad_enabled():
             return fold_slices(tensor, taps.slices, taps.cells, dim)
-        return apply_slices(tensor, taps.slices, taps.cells, dim, fold=True)
+        pieces = slice_pieces(taps.slices, taps.cells)
+        return (
+            apply_slices(tensor, taps.slices, taps.cells, dim, fold=True)
+            if pieces is None
+            else pieces.fold(tensor, dim)
+        )
     if rows_supported(tensor, dim):
         return combine(tensor, taps, dim, fold=True)
     shape = list(tensor.shape)
@@ -96,7 +109,12 @@ def _expand(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
     if taps.slices is not None:
         if _traced():
             return trace_expand(tensor, taps.slices, dim)
-        return apply_slices(tensor, taps.slices, taps.cells, dim, fold=False)
+        pieces = slice_pieces(taps.slices, taps.cells)
+        return (
+            apply_slices(tensor, taps.slices, taps.cells, dim, fold=False)
+            if pieces is None
+            else pieces.expand(tensor, dim)
+        )
     if rows_supported(tensor, dim) and (taps.fractional or not torch.compiler.is_compiling()):
         return combine(tensor, taps, dim, fold=False)
     low = tensor.index_select(dim, taps.lower)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -68,6 +68,7 @@ class LayerOp:
     groups: int = 1
     standardized: bool = field(default=False, repr=False)
     reads_all: bool = field(init=False, repr=False, compare=False, default=True)
+    _read: tuple[tuple[Any, ...], LayerOp] | None = field(init=False, repr=False, compare=False, default=None)
 
     @property
     def spatial(self) -> int:
@@ -109,7 +110,12 @@ class LayerOp:
         return total // 2, total - total // 2
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "reads_all", all(step == 1 for step in self._skips()))
+        skips = self._skips()
+        object.__setattr__(self, "reads_all", all(step == 1 for step in skips))
+        if not self.reads_all:
+            stride = tuple(1 if k > 1 else s for s, k in zip(self.stride, skips, strict=True))
+            index = (..., *(slice(None, None, step) for step in skips))
+            object.__setattr__(self, "_read", (index, replace(self, stride=stride)))
 
     def _skips(self) -> tuple[int, ...]:
         """Return a step for each spatial axis. Only every ``step``-th input position along the axis is needed.
@@ -121,18 +127,20 @@ class LayerOp:
             s if k == 1 and p == 0 else 1 for k, s, p in zip(self.kernel_size, self.stride, padding, strict=True)
         )
 
+    @property
+    def read(self) -> LayerOp:
+        """The operation to apply to an input from which :meth:`skip_unread` dropped positions."""
+        return self if self._read is None else self._read[1]
+
     def skip_unread(self, x: Tensor) -> tuple[Tensor, LayerOp]:
         """Drop the input positions that a convolution with kernel size 1 and a stride above 1 never reads.
 
         Returns:
             The remaining input, and the operation to apply to it. The operation has stride 1 where positions were dropped.
         """
-        if self.reads_all:
+        if self._read is None:
             return x, self
-        skips = self._skips()
-        for axis, step in enumerate(skips):
-            x = x[(..., slice(None, None, step), *[slice(None)] * (self.spatial - 1 - axis))]
-        return x, replace(self, stride=tuple(1 if k > 1 else s for s, k in zip(self.stride, skips, strict=True)))
+        return x[self._read[0]], self._read[1]
 
     def positions(self, input_shape: Sequence[int]) -> tuple[int, int]:
         """Return two counts for an input of the given shape: input positions that are read, and output positions.

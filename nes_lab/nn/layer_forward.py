@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
 
+from nes_lab.epitome.transforms import recording, transforming
 from nes_lab.errors import GeometryError
 from nes_lab.execution.base import Execution, ExecutionCost, LayerForm, LayerOp, Prepared, Taps
 from nes_lab.execution.choice import ExecutionChoice
@@ -23,11 +24,12 @@ from nes_lab.execution.layer_taps import LayerTaps
 from nes_lab.execution.ready_calls import ReadyCalls, Source
 from nes_lab.execution.ready_steps import ready_call
 from nes_lab.execution.registry import available_executions
+from nes_lab.execution.sliced_step import SlicedStep, SlicedSteps
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.nn.flat_epitome import with_alpha
 from nes_lab.nn.graph_call import record_call, traced_shape
 from nes_lab.nn.starts import Starts
-from nes_lab.records.options import ExecutionName, ExecutionOption
+from nes_lab.records.options import EpitomeDtype, ExecutionName, ExecutionOption
 from nes_lab.renamed import warn_renamed
 
 __all__ = ["LayerForward"]
@@ -46,12 +48,13 @@ class LayerForward(nn.Module):
     alpha: nn.Parameter | None
     bias: nn.Parameter | None
     scale: Tensor | None
+    epitome_dtype: EpitomeDtype
     _channels: tuple[int, int]
 
     def _begin(self) -> None:
         """Make what the layer keeps from call to call; at first it is empty."""
         self._taps, self._inference, self._choice = LayerTaps(), InferenceCache(), ExecutionChoice()
-        self._ready = ReadyCalls()
+        self._ready, self._steps = ReadyCalls(), SlicedSteps()
 
     def cells(self) -> Tensor:
         """Return the cells that the layer computes with: the epitome, or the epitome after it was rounded."""
@@ -71,6 +74,7 @@ class LayerForward(nn.Module):
     @execution.setter
     def execution(self, name: ExecutionOption) -> None:
         self._ready.clear()
+        self._steps.clear()
         self._choice.set(name, self.form)
 
     @property
@@ -104,9 +108,13 @@ class LayerForward(nn.Module):
         Raises:
             GeometryError: If the input has the wrong number of channels.
         """
-        call = None if torch.compiler.is_compiling() else self._ready.find(input)
-        if call is not None:
-            return call(input)
+        if not torch.compiler.is_compiling():
+            call = self._ready.find(input)
+            if call is not None:
+                return call(input)
+            step = self._steps.find(input, self)
+            if step is not None:
+                return step(input, self.epitome, self.bias)
         if isinstance(input, Proxy):
             return record_call(self, input)
         x, jit = input, torch._C._get_tracing_state() is not None
@@ -115,7 +123,12 @@ class LayerForward(nn.Module):
         if x.ndim < -dim or shape[dim] != channels:
             raise GeometryError(f"input of shape {tuple(shape)}; axis {dim} must have {channels} channels")
         execution = self._choice.known(shape, self.routing.axis_states) or self.resolved_execution(tuple(shape))
-        if torch.is_grad_enabled() or self.training or jit:
+        learns = torch.is_grad_enabled() or self.training or jit
+        if execution.name == "factored" and (learns or not self._inference.trusting):
+            step = self._keep_step(x)
+            if step is not None:
+                return step(x, self.epitome, self.bias)
+        if learns:
             self._inference.clear()
             if execution.name == "factored" and self.scale is None and step_possible(x, self.epitome, self.op):
                 return self._factored_step(x)
@@ -165,6 +178,15 @@ class LayerForward(nn.Module):
             return prepare()  # it takes less time than to compare the epitome with a copy
         read = (self.epitome, self.alpha, scale, *routing.stored_tables())
         return self._inference.get(execution.name, read, prepare)
+
+    def _keep_step(self, x: Tensor) -> SlicedStep | None:
+        """Keep and return the steps for inputs like ``x``; None if a rule does not set the starts, or if they cannot be kept here."""
+        if self.routing.stored or self.scale is not None or self.epitome_dtype != "float" or type(x) is not Tensor:
+            return None
+        if torch.compiler.is_compiling() or torch.jit.is_tracing() or transforming() or recording():
+            return None
+        self._steps.keep(x, self, lambda: self._taps.current(self.routing))
+        return self._steps.find(x, self)
 
     def _keep_call(self, x: Tensor, execution: Execution, prepared: Prepared) -> None:
         """Keep how the layer is computed for inputs like ``x``, until one of the layer's tensors changes."""
