@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from nes_lab.epitome.constants import arange_column, constant
-from nes_lab.epitome.slices import channels_inside, like_format, same_layout
+from nes_lab.epitome.slices import like_format, same_layout
 from nes_lab.epitome.taps import AxisTaps
 from nes_lab.epitome.transforms import transforming
 
@@ -82,7 +82,7 @@ def rows_supported(tensor: Tensor, dim: int) -> bool:
     if kernels_for(tensor) is not None:
         return True
     inner = prod(tensor.shape[dim + 1 :])
-    return tensor.device.type == "cpu" and inner >= _MIN_ROW_LENGTH and not (dim == 1 and channels_inside(tensor))
+    return tensor.device.type == "cpu" and inner >= _MIN_ROW_LENGTH
 
 
 def combine_rows(

@@ -26,6 +26,7 @@ from nes_lab.epitome.flat_windows import read_windows, sum_windows
 from nes_lab.epitome.row_operations import combine, kernels_for, rows_supported, tracing, weight_in_one_pass
 from nes_lab.epitome.slices import (
     apply_slices,
+    channels_inside,
     expand_slices,
     fold_slices,
     same_layout,
@@ -94,7 +95,7 @@ def fold(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
             else pieces.fold(tensor, dim)
         )
     if rows_supported(tensor, dim):
-        return combine(tensor, taps, dim, fold=True)
+        return _combine_rows(tensor, taps, dim, fold=True)
     shape = list(tensor.shape)
     shape[dim] = taps.cells
     out = tensor.new_zeros(shape)
@@ -116,12 +117,23 @@ def _expand(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
             else pieces.expand(tensor, dim)
         )
     if rows_supported(tensor, dim) and (taps.fractional or not torch.compiler.is_compiling()):
-        return combine(tensor, taps, dim, fold=False)
+        return _combine_rows(tensor, taps, dim, fold=False)
     low = tensor.index_select(dim, taps.lower)
     if taps.frac is None or taps.upper is None:
         return same_layout(low, tensor)
     high = tensor.index_select(dim, taps.upper)
     return same_layout(torch.lerp(low, high, _along(taps.frac, tensor, dim)), tensor)
+
+
+def _combine_rows(tensor: Tensor, taps: AxisTaps, dim: int, fold: bool) -> Tensor:
+    """Multiply with the sampling matrix by row operations.
+
+    On a CPU, images with their channels last are stored channel by channel for this, and back: two copies take a third to a half of
+    the time of plain indexing.
+    """
+    if dim == 1 and tensor.device.type == "cpu" and channels_inside(tensor):
+        return same_layout(combine(tensor.contiguous(), taps, dim, fold=fold), tensor)
+    return combine(tensor, taps, dim, fold=fold)
 
 
 def _traced() -> bool:

@@ -155,3 +155,18 @@ def test_matrix_of_an_axis_that_has_none():
     assert layer.routing_map().matrix(0).shape == (8, 4)
     with pytest.raises(GeometryError, match="axis=1"):
         layer.routing_map().matrix(1)
+
+
+@pytest.mark.parametrize("multiply", [expand, fold])
+def test_channels_last_images_give_the_same_values_and_gradients_and_keep_their_layout(multiply):
+    geometry = EpitomeGeometry((12, 1), (5, 1), patch_channels=(4, 1))
+    starts = torch.tensor([0.25, 1.0, 0.6], dtype=torch.float64, requires_grad=True)
+    images = torch.randn(2, 5 if multiply is expand else 12, 4, 3, dtype=torch.float64, requires_grad=True)
+    found = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        result = multiply(images.contiguous(memory_format=layout), axis_taps(starts, geometry, 0, True), 1)
+        assert result.is_contiguous(memory_format=layout)
+        first = torch.autograd.grad(result.square().sum(), (images, starts), create_graph=True)
+        found.append((result, *first, *torch.autograd.grad(sum(g.square().sum() for g in first), (images, starts))))
+    for ours, other in zip(*found, strict=True):
+        torch.testing.assert_close(ours, other)
