@@ -23,6 +23,8 @@ from pathlib import Path
 from benchmarks.accuracy_parts.cells import study_cells
 from benchmarks.accuracy_parts.rows import Row, add_row, read_rows
 from benchmarks.accuracy_parts.study import Study, Training, read_study, trainings
+from nes_lab.errors import MissingPackageError
+from nes_lab.packages import need
 from nes_lab.runs.replace import write_target
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,6 +61,11 @@ def main(arguments: list[str] | None = None) -> int:
     options.results = options.results or result_file(options.size)
     options.runs = options.runs or ROOT / "build" / "accuracy" / options.size
     study = read_study(PARTS / f"{options.size}.yaml")
+    return do(study, options)
+
+
+def do(study: Study, options: argparse.Namespace) -> int:
+    """Do what the options ask for, and return the exit code."""
     if options.list:
         return show(study, options)
     if options.page:
@@ -66,6 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.readme:
         print(*readme_text(), sep="\n")
         return 0
+    need("pydantic", "training a network of the study")
     if options.train:
         return train_here(study, options)
     status = run_all(study, options)
@@ -197,4 +205,7 @@ def stop(running: dict[str, subprocess.Popen]) -> None:
 if __name__ == "__main__":
     if "--train" not in sys.argv:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the trainings stop too
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except MissingPackageError as missing:
+        sys.exit(str(missing))

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmarks.accuracy_parts.rows import Row
+from nes_lab.packages import need
 
 __all__ = ["COSTS", "OPPONENTS", "Part", "Study", "Training", "chosen_lr", "read_study", "trainings"]
 
@@ -113,9 +112,10 @@ def read_study(path: Path) -> Study:
     """Read a study from a YAML file.
 
     Raises:
+        MissingPackageError: If PyYAML is not installed.
         ValueError: If a part names a contender that the study does not define, or a cost that is not in ``COSTS``.
     """
-    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    tree = need("yaml", "reading a study").safe_load(path.read_text(encoding="utf-8"))
     shared = {"seeds": tree["seeds"], "lrs": tree["lrs"]}
     parts = tuple(_part(shared | part) for part in tree["parts"])
     for part in parts:

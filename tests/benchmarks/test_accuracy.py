@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import nes_lab
 from benchmarks import accuracy
@@ -17,8 +20,10 @@ from benchmarks.accuracy_parts.figure import study_figure
 from benchmarks.accuracy_parts.narrow import narrow_widths
 from benchmarks.accuracy_parts.page import evidence_page
 from benchmarks.accuracy_parts.rows import Row, add_row, read_rows
-from benchmarks.accuracy_parts.study import Study, chosen_lr, read_study, trainings
+from benchmarks.accuracy_parts.study import Study, Training, chosen_lr, read_study, trainings
+from benchmarks.accuracy_parts.titles import contender
 from benchmarks.accuracy_parts.verdicts import choices, readme_sentences
+from nes_lab.errors import MissingPackageError
 from nes_lab.figures.theme import figure_json
 from tests.house.tree import ROOT
 
@@ -155,6 +160,47 @@ def test_sentences_for_readme_are_about_the_epitomes_that_are_best_on_held_out_i
     assert "at 50% +1.00 (+0.99 to +1.01), 40.5 % against 39.5 %, epitomes, tiled starts." in sentence
     del rows["madds/width/50%/seed1/lr0.2"]
     assert readme_sentences(study_cells(study, rows)) == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["cpu", "gpu"])
+def test_every_epitome_of_a_study_meets_its_budget_to_within_two_percent(size: str) -> None:
+    study = read_study(accuracy.PARTS / f"{size}.yaml")
+    found = {(t.part.name, t.contender, t.budget): t for t in trainings(study, {}) if t.is_compressed(study)}
+    for key, training in found.items():
+        tree = training.config(study)
+        shape, options = tuple(tree["input"]), tree["backbone"].get("options", {})
+        dense = nes_lab.create_backbone(tree["backbone"]["name"], num_classes=10, in_channels=shape[0], **options)
+        budget = nes_lab.Budget(**{training.part.cost: tree["compression"].pop(training.part.cost)})
+        plan = nes_lab.plan_for_budget(dense, budget, torch.zeros(1, *shape), **tree["compression"])
+        used = getattr(plan.predicted, training.part.cost) / getattr(plan.dense, training.part.cost)
+        assert 0.98 <= used / (float(training.budget.rstrip("%")) / 100) <= 1, key
+
+
+def test_contenders_of_all_studies_have_names_in_words() -> None:
+    studies = [read_study(path) for path in sorted(accuracy.PARTS.glob("*.yaml"))]
+    assert {name for study in studies for name in study.contenders if contender(name) == name} == set()
+
+
+def test_a_machine_without_pydantic_or_yaml_is_told_which_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, package in (("pydantic", "pydantic"), ("yaml", "pyyaml")):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, module, None)
+            with pytest.raises(MissingPackageError, match=rf"needs {package}, which is not installed"):
+                accuracy.main(["--size", "gpu", "--minutes", "0"])
+
+
+def test_a_sitting_stops_its_trainings_at_the_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    begun: list[subprocess.Popen] = []
+
+    def start(training: Training, options: argparse.Namespace) -> subprocess.Popen:
+        begun.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+        return begun[-1]
+
+    monkeypatch.setattr(accuracy, "start", start)
+    files = ["--results", str(tmp_path / "rows.jsonl"), "--runs", str(tmp_path)]
+    assert accuracy.main(["--size", "smoke", "--minutes", "0.02", "--jobs", "2", *files]) == 3
+    assert [process.returncode for process in begun] == [-signal.SIGTERM] * 2
 
 
 @pytest.mark.slow
