@@ -7,6 +7,7 @@ when it ends. A stopped study continues where it was: finished trainings are ski
     python -m benchmarks.accuracy --size cpu --list      # the trainings, and which of them are done
     python -m benchmarks.accuracy --page                 # only write docs/evidence.md and its figures
     python -m benchmarks.accuracy --readme               # the sentences for README
+    python -m benchmarks.accuracy --advice               # the rows that plans quote as advice
     python -m benchmarks.accuracy --size smoke           # the pipeline on scikit-learn's digits, in a few minutes
 """
 
@@ -48,6 +49,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", default="", help="only trainings whose id contains this text")
     parser.add_argument("--list", action="store_true", help="list the trainings and end")
     parser.add_argument("--page", action="store_true", help="write docs/evidence.md from the results and end")
+    parser.add_argument("--advice", action="store_true", help="write the rows that plans quote as advice, and end")
     parser.add_argument("--readme", action="store_true", help="print the sentences that README quotes, and end")
     parser.add_argument("--train", default="", metavar="ID", help="train this one here, and add its row")
     parser.add_argument("--shared", type=Path, default=Path(os.environ.get("NES_LAB_SHARED") or ROOT.parent / "shared"))
@@ -70,6 +72,8 @@ def do(study: Study, options: argparse.Namespace) -> int:
         return show(study, options)
     if options.page:
         return write_page()
+    if options.advice:
+        return write_advice()
     if options.readme:
         print(*readme_text(), sep="\n")
         return 0
@@ -95,6 +99,17 @@ def write_page() -> int:
         if (figure is not None and draw(figure, picture)) or picture.exists():
             pictures[study.name] = f"images/{picture.name}"
     write_target(PAGE, evidence_page(found, pictures))
+    return 0
+
+
+def write_advice() -> int:
+    """Write nes_lab/planning/measured_accuracy.jsonl from the committed rows of the study of CPUs."""
+    from benchmarks.accuracy_parts.advice_rows import advice_rows, as_lines
+    from nes_lab.planning.advice import measured
+
+    study = read_study(PARTS / "cpu.yaml")
+    cells = study_cells(study, read_rows(result_file(study.name)))
+    write_target(ROOT / "nes_lab" / "planning" / "measured_accuracy.jsonl", as_lines(advice_rows(cells, measured())))
     return 0
 
 

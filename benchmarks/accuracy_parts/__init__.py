@@ -12,4 +12,5 @@
 ``verdicts``: say which network to use when, from the rows.
 ``page``: write docs/evidence.md from the rows.
 ``figure``: draw accuracy against cost.
+``advice_rows``: write the rows that plans quote as advice.
 """

@@ -1,8 +1,8 @@
 """Advise on a compression plan, from accuracies that were measured at equal cost.
 
 All numbers come from ``measured_accuracy.jsonl``, one line per contender: a narrower network (``width``) and a kind of epitomes. Rows
-with the status ``first look`` come from single trainings of prototypes. Rows of the study replace them in this file. Nothing is said
-where no row supports it.
+with the status ``first look`` come from single trainings of prototypes. ``python -m benchmarks.accuracy --advice`` replaces them by rows of
+the study. Nothing is said where no row supports it.
 
 Tests: tests/planning/test_advice.py
 """
@@ -20,7 +20,10 @@ from typing import Any
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.text import format_share
 
-__all__ = ["MOST_STORED", "NARROW", "measured", "with_advice"]
+__all__ = ["MOST_STORED", "NARROW", "ONE_EPITOME", "measured", "with_advice"]
+
+ONE_EPITOME = "one epitome for the network with 2 windows"
+"""Contender in the rows that a plan with a small budget on storage is compared with."""
 
 MOST_STORED = 0.1
 """Largest share of params or bytes for which one epitome for the whole network is advised."""
@@ -56,7 +59,7 @@ def _storage(plan: CompressionPlan, quantity: str) -> str:
     """Advise one epitome for the whole network if little may be stored."""
     share = getattr(plan.predicted, quantity) / getattr(plan.dense, quantity)
     shared = all(layer.reads == "network" and layer.windows > 1 for layer in plan.layers.values())
-    pair = _pair("params", "residual", share)
+    pair = _pair(("params", "stored_bytes"), "residual", share, ONE_EPITOME)
     madds_limit = math.inf if plan.budget is None else plan.budget.limits(plan.dense).get("madds", math.inf)
     if share > MOST_STORED or shared or pair is None or madds_limit < plan.dense.madds:
         return ""
@@ -73,7 +76,7 @@ def _depthwise(plan: CompressionPlan, quantity: str) -> str:
     """Advise a narrower network if depthwise convolutions, which stay dense, need much of the budget."""
     kept = [layer for layer in plan.kept_layers.values() if layer.reason.startswith("depthwise")]
     share = sum(layer.dense.madds for layer in kept) / max(plan.predicted.madds, 1)
-    pair = _pair(quantity, "depthwise", plan.predicted.madds / plan.dense.madds)
+    pair = _pair((quantity,), "depthwise", plan.predicted.madds / plan.dense.madds)
     if share < NARROW or pair is None or mean(pair[1]["top1"]) >= mean(pair[0]["top1"]):
         return ""
     return (
@@ -82,20 +85,33 @@ def _depthwise(plan: CompressionPlan, quantity: str) -> str:
     )
 
 
-def _pair(quantity: str, kind: str, share: float) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Return the rows of a narrower network and of the best epitomes at the measured budget nearest to a share."""
-    rows = [row for row in measured() if row["quantity"] == quantity and row["kind"] == kind]
-    if not rows:
+def _pair(
+    quantities: tuple[str, ...], kind: str, share: float, contender: str = ""
+) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return the rows of a narrower network and of epitomes at the measured budget nearest to a share.
+
+    Args:
+        quantities: What may have been limited.
+        kind: Kind of network.
+        share: Share of the dense network's params, bytes or multiply-adds.
+        contender: The kind of epitomes; empty: the best one.
+    """
+    rows = [row for row in measured() if row["quantity"] in quantities and row["kind"] == kind]
+    epitomes = [row for row in rows if row["contender"] == contender or (not contender and row["contender"] != "width")]
+    if not epitomes:
         return None
-    nearest = min({row["share"] for row in rows}, key=lambda known: abs(math.log(known / share)))
-    at = [row for row in rows if row["share"] == nearest]
-    narrow = next(row for row in at if row["contender"] == "width")
-    return narrow, max((row for row in at if row is not narrow), key=lambda row: mean(row["top1"]))
+    nearest = min({row["share"] for row in epitomes}, key=lambda known: abs(math.log(known / share)))
+    best = max((row for row in epitomes if row["share"] == nearest), key=lambda row: mean(row["top1"]))
+    same = ("share", "quantity", "network", "status")
+    narrow = (r for r in rows if r["contender"] == "width" and all(r[name] == best[name] for name in same))
+    found = next(narrow, None)
+    return None if found is None else (found, best)
 
 
 def _compared(narrow: dict[str, Any], epitome: dict[str, Any]) -> str:
-    seeds = max(len(narrow["top1"]), len(epitome["top1"]))
-    runs = f"{seeds} trainings at most" if seeds > 1 else "one training each"
+    numbers = {len(narrow["top1"]), len(epitome["top1"])}
+    most = max(numbers)
+    runs = "one training each" if most == 1 else f"{most} trainings {'at most' if len(numbers) > 1 else 'each'}"
     mark = "a first look, not the study: " if "first look" in (narrow["status"], epitome["status"]) else ""
     return (
         f"at {format_share(narrow['share'], digits=0)} of a {narrow['network']} on {narrow['data']}, {epitome['contender']} reached "
