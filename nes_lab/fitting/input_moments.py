@@ -70,14 +70,15 @@ class Moments:
             centered: True: subtract the mean of the inputs first, which gives the covariance. False: return the mean of the
                 outer products.
         """
-        moment = self._undamped(centered)
+        moment = self.undamped(centered)
         return moment + self.damping(centered) * torch.eye(len(moment), dtype=moment.dtype, device=moment.device)
 
     def damping(self, centered: bool) -> Tensor:
         """Return the number that :meth:`second` adds to the diagonal."""
-        return DAMPING * self._undamped(centered).diagonal().mean().clamp_min(1e-12)
+        return DAMPING * self.undamped(centered).diagonal().mean().clamp_min(1e-12)
 
-    def _undamped(self, centered: bool) -> Tensor:
+    def undamped(self, centered: bool) -> Tensor:
+        """Return the covariance or the mean of ``x x^T``, as :meth:`second` does, with nothing added to the diagonal."""
         moment = self.square / max(self.count, 1)
         return moment - torch.outer(self.mean, self.mean) if centered else moment
 

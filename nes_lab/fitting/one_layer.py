@@ -15,6 +15,7 @@ from nes_lab.fitting.row_scales import move_into_norm_
 from nes_lab.fitting.search import fit_to_starts, why_not_searchable
 from nes_lab.fitting.search import search_starts as search
 from nes_lab.fitting.search_state import SearchOptions, SearchState
+from nes_lab.fitting.sequential_moments import SequentialMoments
 from nes_lab.nn.init import fit_epitome, fit_method, relative_residual
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.records.fit_report import LayerFit
@@ -126,7 +127,8 @@ def _correct_output(
     """Correct a layer's output after its epitome was fitted.
 
     The batch norm after the layer is changed: it undoes the factors of the output channels and corrects the mean of the
-    output. Without a norm, the mean is corrected in the layer's bias.
+    output. After a sequential fit it also corrects the variance, which least squares make too small; the layers that are fitted later
+    then get inputs of the usual size. Without a norm, the mean is corrected in the layer's bias.
 
     Args:
         layer: The epitome layer; its bias may change.
@@ -141,5 +143,14 @@ def _correct_output(
         shift = fitted_mean - (dense_mean if state.row_scale is None else dense_mean / state.row_scale)
     if norm is not None:
         move_into_norm_(norm, layer.bias, state.row_scale, shift)
+        if isinstance(moments, SequentialMoments):
+            _correct_variance_(norm, moments.variance_ratio(weight, state.sampled().flatten(1)))
     elif layer.bias is not None and shift is not None:
         layer.bias.sub_(shift.to(layer.bias.dtype))
+
+
+def _correct_variance_(norm: nn.Module, ratio: Tensor) -> None:
+    """Multiply the running variance of a batch norm, with its ``eps``, by a number for each channel."""
+    variance: Tensor = norm.running_var  # type: ignore[assignment]
+    eps: float = norm.eps  # type: ignore[assignment]
+    variance.copy_(((variance.double() + eps) * ratio - eps).clamp_min(0))

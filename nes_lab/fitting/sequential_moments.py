@@ -42,10 +42,12 @@ class SequentialMoments(Moments):
     Args:
         cross: Sum of ``y z^T`` over the outputs ``y`` of the dense layer, without its bias, and the inputs ``z``.
         output_total: Sum of ``y``.
+        output_square: Sum of the squares of ``y``; None for a grouped convolution, whose outputs are not recorded.
     """
 
     cross: Tensor | None = None
     output_total: Tensor | None = None
+    output_square: Tensor | None = None
 
     def target(self, weight: Tensor, centered: bool) -> tuple[Tensor, Tensor]:
         """Return the weight that predicts the dense layer's outputs best, and the second moments of the inputs.
@@ -68,6 +70,31 @@ class SequentialMoments(Moments):
         """Return the mean of the dense layer's output in the dense network, without its bias, ``(output channels,)``."""
         assert self.output_total is not None  # sequential_moments measures it
         return self.output_total / max(self.count, 1)
+
+    def add_outputs(self, windows: Tensor, outputs: Tensor) -> None:
+        """Add outputs of the dense layer to the sums, and the inputs in the compressed network for the same positions."""
+        numbers = outputs.double()
+        new = ((outputs.T @ windows).double(), numbers.sum(0), numbers.square().sum(0))
+        old = (self.cross, self.output_total, self.output_square)
+        self.cross, self.output_total, self.output_square = (
+            b if a is None else a + b for a, b in zip(old, new, strict=True)
+        )
+
+    def variance_ratio(self, weight: Tensor, fitted: Tensor) -> Tensor:
+        """Return the variance of each output channel in the compressed network, relative to that in the dense network.
+
+        The ratio is 1 for a channel that does not vary in one of the networks, and for grouped convolutions.
+
+        Args:
+            weight: The dense weight.
+            fitted: The fitted weight, ``(output channels, length of a window)``.
+        """
+        if self.output_square is None:
+            return weight.new_ones(weight.shape[0])
+        before = self.output_square / max(self.count, 1) - self.output_mean(weight).square()
+        after = ((fitted @ self.undamped(centered=True)) * fitted).sum(1)
+        varies = (before > 0) & (after > 0)
+        return torch.where(varies, after / torch.where(varies, before, 1), 1)
 
 
 def dense_outputs(
@@ -141,7 +168,7 @@ def sequential_moments(
             )
     if _grouped(dense) and sums.cross is not None and sums.output_total is not None:
         weight = cast(Tensor, dense.weight).detach().double().flatten(1)
-        sums.cross, sums.output_total = weight @ sums.cross, weight @ sums.output_total
+        sums.cross, sums.output_total, sums.output_square = weight @ sums.cross, weight @ sums.output_total, None
     return sums
 
 
@@ -167,9 +194,7 @@ def _input_adder(
                 f"sequential=True: layer {name!r} gets inputs of another shape in the compressed network; give sequential=False"
             )
         sums.add(windows)
-        cross, total = (outputs.T @ windows).double(), outputs.sum(0, dtype=torch.float64)
-        sums.cross = cross if sums.cross is None else sums.cross + cross
-        sums.output_total = total if sums.output_total is None else sums.output_total + total
+        sums.add_outputs(windows, outputs)
         raise _Reached
 
     return add
