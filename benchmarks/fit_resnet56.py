@@ -5,6 +5,7 @@ result is written to results/fit_resnet56.json at once, so that a stopped benchm
 
     NES_LAB_SHARED=FOLDER python -m benchmarks.fit_resnet56
     NES_LAB_SHARED=FOLDER python -m benchmarks.fit_resnet56 --sizes    # only the ways to size layers, in results/fit_sizes.json
+    NES_LAB_SHARED=FOLDER python -m benchmarks.fit_resnet56 --sequential    # only fits layer after layer, in results/fit_sequential.json
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from nes_lab.runs.replace import write_target
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "fit_resnet56.json"
 SIZES = ROOT / "benchmarks" / "results" / "fit_sizes.json"
+IN_TURN = ROOT / "benchmarks" / "results" / "fit_sequential.json"
 PAGE = ROOT / "docs" / "fit.md"
 BATCHES, BATCH = 8, 128
 
@@ -34,8 +36,8 @@ def main() -> int:
     options = parse()
     if options.page:
         return write_page()
-    if options.sizes:
-        run_sizes(options)
+    if options.sizes or options.sequential:
+        (run_sizes if options.sizes else run_sequential)(options)
         return write_page()
     results = Path(tempfile.gettempdir()) / "fit_resnet56_quick.json" if options.quick else options.results
     run(options, results)
@@ -51,6 +53,7 @@ def parse() -> argparse.Namespace:
         "--quick", action="store_true", help="use few images and another result file, to see whether the script works"
     )
     parser.add_argument("--sizes", action="store_true", help="only compare ways to size the layers")
+    parser.add_argument("--sequential", action="store_true", help="only measure fits layer after layer")
     parser.add_argument("--page", action="store_true", help="only write docs/fit.md from the results")
     parser.add_argument(
         "--results", type=Path, default=RESULTS, help="write to another result file, and do not write the page"
@@ -97,6 +100,20 @@ def run_sizes(options: argparse.Namespace) -> None:
         before_training(record, way, setting, data, batches, options, lambda: write(SIZES, record))
 
 
+def run_sequential(options: argparse.Namespace) -> None:
+    """Measure networks that are fitted layer after layer, right after the fit: it has corrected the norms already."""
+    from benchmarks.fit_parts.contenders import SEQUENTIAL, Setting
+    from benchmarks.fit_parts.data import load_data, normalize, pretrained
+
+    data = load_data(options.shared, BATCHES * BATCH)
+    batches = [normalize(part) for part in data.train.split(BATCH)]
+    setting = Setting(pretrained(options.shared), batches[: BATCHES // 2], seed=options.seed)
+    record = begin(IN_TURN, facts(options, data.source))
+    for contender in (c for c in SEQUENTIAL if options.only in c.key):
+        say(contender.key)
+        before_training(record, contender, setting, data, [], options, lambda: write(IN_TURN, record))
+
+
 def dense(record: dict[str, Any], model: Any, data: Any, results: Path) -> None:
     from benchmarks.fit_parts.contenders import X
     from benchmarks.fit_parts.train import top1
@@ -115,7 +132,7 @@ def dense(record: dict[str, Any], model: Any, data: Any, results: Path) -> None:
 def before_training(
     record: dict, contender: Any, setting: Any, data: Any, batches: list, options: Any, keep: Callable[[], None]
 ) -> None:
-    """Build a contender, count it, and measure its accuracy before and after its batch norms are estimated again."""
+    """Build a contender, count it, and measure its accuracy before and (if there are batches) after its norms are estimated again."""
     from benchmarks.fit_parts.contenders import X
     from benchmarks.fit_parts.train import top1
     from nes_lab.cost.count import count
@@ -131,7 +148,9 @@ def before_training(
     if report is not None:
         row |= {"residual_before": round(report.residual_before, 4), "residual": round(report.residual, 4)}
     if contender.pretrained:
-        row |= {"fit": top1(model, data), "norms": top1(with_new_norms(model, batches), data)}
+        row["fit"] = top1(model, data)
+    if contender.pretrained and batches:
+        row["norms"] = top1(with_new_norms(model, batches), data)
     record["rows"][contender.key] = row
     keep()
     say(json.dumps(row))
@@ -259,10 +278,10 @@ def write(results: Path, record: dict[str, Any]) -> None:
 def write_page() -> int:
     from benchmarks.fit_parts.page import page
 
-    results, sizes = (
-        json.loads(path.read_text(encoding="utf-8")) if path.exists() else None for path in (RESULTS, SIZES)
+    results, sizes, in_turn = (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else None for path in (RESULTS, SIZES, IN_TURN)
     )
-    write_target(PAGE, page(results, sizes))
+    write_target(PAGE, page(results, sizes, in_turn))
     say(f"wrote {PAGE.relative_to(ROOT)}")
     return 0
 

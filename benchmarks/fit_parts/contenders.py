@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 import nes_lab
-from benchmarks.fit_parts.opponents import pruned, split_by_svd
+from benchmarks.fit_parts.opponents import pruned, split_by_svd, split_in_turn
 from nes_lab.attribution import layer_importance
 from nes_lab.records.fit_report import FitReport
 
-__all__ = ["CONTENDERS", "SIZES", "Contender", "Setting"]
+__all__ = ["CONTENDERS", "SEQUENTIAL", "SIZES", "Contender", "Setting"]
 
 Built = tuple[nn.Module, FitReport | None]
 X = torch.zeros(1, 3, 32, 32)
@@ -202,3 +202,24 @@ SIZES = (
     ),
 )
 """Ways to size the layers of the separable epitome network with patches of one channel, by what the strategy ``sensitivity`` is given."""
+
+
+def _svd_in_turn(setting: Setting) -> Built:
+    names, params, _ = setting.half()
+    return split_in_turn(setting.dense, names, params, setting.calibration), None
+
+
+SEQUENTIAL = (
+    Contender(
+        "ones_sequential",
+        "epitome, separable, patches of one channel, searched, sequential",
+        lambda s: s.epitomes(ONES, search_starts=True, snap=True, calibration=s.calibration, sequential=True),
+    ),
+    Contender(
+        "pairs_sequential",
+        "epitome, joint, patches of 2 x 2 channels, searched, sequential",
+        lambda s: s.epitomes(PAIRS, search_starts=True, snap=True, calibration=s.calibration, sequential=True),
+    ),
+    Contender("svd_sequential", "SVD, 3x3 to few channels, then 1x1, sequential", _svd_in_turn),
+)
+"""Contenders fitted layer after layer, each layer on its inputs in the compressed network, with norms corrected on the way."""

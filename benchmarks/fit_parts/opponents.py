@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from benchmarks.opponents import bisect
 from nes_lab.cost.count import count, stored_params
 from nes_lab.fitting.input_moments import input_moments
+from nes_lab.fitting.one_layer import correct_variance_
 from nes_lab.fitting.row_scales import move_into_norm_
+from nes_lab.fitting.sequential_moments import dense_outputs, sequential_moments
 from nes_lab.surgery.foldable_norms import fusable
 
-__all__ = ["pruned", "split_by_svd"]
+__all__ = ["pruned", "split_by_svd", "split_in_turn"]
 
 
 def split_by_svd(
@@ -65,6 +67,34 @@ def _split(model: nn.Module, factors: dict, kind: str, share: float, means: dict
             conv, (first, last) = model.get_submodule(name), small.get_submodule(name)  # type: ignore[misc]
             made = torch.einsum("orab,rikl->oikl", last.weight.double(), first.weight.double())
             move_into_norm_(small.get_submodule(norm), None, None, (made - conv.weight).flatten(1) @ means[name])
+    return small
+
+
+def split_in_turn(model: nn.Module, names: Collection[str], params: int, calibration: list[Tensor]) -> nn.Module:
+    """Replace convolutions by two of low rank, layer after layer, with the measurements and corrections of a sequential fit.
+
+    Args:
+        model: The dense network; a batch norm follows each named convolution.
+        names: Names of the convolutions to split into k x k to few channels, then 1x1.
+        params: Params that the complete network should have.
+        calibration: Batches of images.
+    """
+    small = split_by_svd(model, names, params, "channels")
+    norms = {name: norm for norm, name in fusable(model).items()}
+    with torch.no_grad():
+        outputs = dense_outputs(model, names, calibration, lambda event: None)
+        for name, recorded in outputs.items():
+            conv, pair, norm = (m.get_submodule(n) for m, n in ((model, name), (small, name), (small, norms[name])))
+            assert isinstance(conv, nn.Conv2d)  # ResNet-56 has only such layers
+            sums, weight = sequential_moments(small, model, name, calibration, recorded), conv.weight.double()
+            target, moment = sums.target(weight, centered=True)
+            u, s, v = _factors(target, "channels", torch.linalg.cholesky(moment))
+            rank = pair[0].out_channels  # type: ignore[index]
+            made = (u[:, :rank] * s[:rank]) @ v[:rank]
+            fresh = _two(conv, u[:, :rank] * s[:rank].sqrt(), s[:rank].sqrt().unsqueeze(1) * v[:rank], "channels")
+            pair.load_state_dict(fresh.state_dict())
+            move_into_norm_(norm, None, None, made @ sums.mean - sums.output_mean(weight))
+            correct_variance_(norm, sums.variance_ratio(weight, made))
     return small
 
 

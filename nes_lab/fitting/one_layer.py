@@ -20,7 +20,7 @@ from nes_lab.nn.init import fit_epitome, fit_method, relative_residual
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.records.fit_report import LayerFit
 
-__all__ = ["LayerTask", "fit_layer"]
+__all__ = ["LayerTask", "correct_variance_", "fit_layer"]
 
 
 @dataclass(frozen=True)
@@ -144,12 +144,12 @@ def _correct_output(
     if norm is not None:
         move_into_norm_(norm, layer.bias, state.row_scale, shift)
         if isinstance(moments, SequentialMoments):
-            _correct_variance_(norm, moments.variance_ratio(weight, state.sampled().flatten(1)))
+            correct_variance_(norm, moments.variance_ratio(weight, state.sampled().flatten(1)))
     elif layer.bias is not None and shift is not None:
         layer.bias.sub_(shift.to(layer.bias.dtype))
 
 
-def _correct_variance_(norm: nn.Module, ratio: Tensor) -> None:
+def correct_variance_(norm: nn.Module, ratio: Tensor) -> None:
     """Multiply the running variance of a batch norm, with its ``eps``, by a number for each channel."""
     variance: Tensor = norm.running_var  # type: ignore[assignment]
     eps: float = norm.eps  # type: ignore[assignment]

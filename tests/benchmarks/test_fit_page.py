@@ -12,6 +12,7 @@ from tests.house.tree import ROOT
 
 RESULTS, PAGE = ROOT / "benchmarks" / "results" / "fit_resnet56.json", ROOT / "docs" / "fit.md"
 SIZES = ROOT / "benchmarks" / "results" / "fit_sizes.json"
+IN_TURN = ROOT / "benchmarks" / "results" / "fit_sequential.json"
 DATA = {
     "facts": {
         "date": "2026-01-01", "seed": 0, "quick": False, "device": "a processor", "threads": 1, "torch": "2.15",
@@ -29,10 +30,10 @@ DATA = {
 def test_page_is_written_from_the_committed_results():
     if not RESULTS.exists():
         pytest.skip("benchmarks/results/fit_resnet56.json is not there yet; benchmarks/fit_resnet56.py makes it")
-    results, sizes = (
-        json.loads(path.read_text(encoding="utf-8")) if path.exists() else None for path in (RESULTS, SIZES)
+    results, sizes, in_turn = (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else None for path in (RESULTS, SIZES, IN_TURN)
     )
-    assert PAGE.read_text(encoding="utf-8") == page(results, sizes)
+    assert PAGE.read_text(encoding="utf-8") == page(results, sizes, in_turn)
 
 
 def test_page_names_the_best_contenders_by_their_numbers():
@@ -60,3 +61,10 @@ def test_page_says_which_way_to_size_layers_is_best():
         in page(DATA, sizes)
     )
     assert "How large each layer" not in page(DATA)
+
+
+def test_page_compares_sequential_fits_with_the_best_opponent():
+    row = {"title": "epitome B", "params": 400_000, "madds": 6e7, "fit": 91.0, "commit": "abc", "seconds": 70.0}
+    text = page(DATA, None, {"facts": DATA["facts"], "rows": {"ones_sequential": row}})
+    assert "epitome B: 1.50 points above the best of the opponents above (SVD, 89.50 with new norms)" in text
+    assert "| epitome B | 400.0 | 60.0 | 91.00 | 70 |" in text
