@@ -38,6 +38,8 @@ class FitCommand(SaveFlags):
     """Keep the starts learnable, for further training; by default they are fixed at integers, which run faster. A --plan decides it."""
     calibration: str | None = None
     """Images to calibrate the fit and measure batch norms again: a data set, package.module:function, or a folder with train/ or val/."""
+    sequential: bool = False
+    """Fit layer after layer, each on its inputs in the compressed network; keeps more of the network, and needs --calibration."""
     images: int = 256
     """Largest number of calibration images."""
     preprocess: Preprocess | None = None
@@ -60,6 +62,7 @@ def run_command(words: Sequence[str]) -> int:
             search_starts=options.search_starts,
             snap=None if options.snap else False,
             calibration=data,
+            sequential=options.sequential,
             images=options.images,
             batch_size=options.batch_size,
         )

@@ -172,6 +172,7 @@ def fit_to_folder(
     search_starts: bool = False,
     snap: bool | None = None,
     calibration: DataConfig | None = None,
+    sequential: bool = False,
     images: int | None = None,
     batch_size: int = 32,
     overwrite: bool = False,
@@ -193,6 +194,8 @@ def fit_to_folder(
             augmentation. The fit brings the output of each layer close to the output of the dense layer, and measures the
             batch-norm statistics again. None: no images are used; the fit brings the weight of each layer close to the dense
             weight.
+        sequential: Fit layer after layer, each on its inputs in the compressed network. Norms are corrected on the way and are not
+            measured again. It needs ``calibration``.
         images: Largest number of calibration images; None: all training images.
         batch_size: Number of calibration images in one forward pass.
         overwrite: Replace a model that is already saved in the folder.
@@ -219,7 +222,8 @@ def fit_to_folder(
         "progress": progress,
         "on_progress": on_progress,
     }
-    small, report = fit(dense, plan, calibration=batches, norms=batches, **chosen)
+    norms = None if sequential else batches
+    small, report = fit(dense, plan, calibration=batches, sequential=sequential, norms=norms, **chosen)
     return replace(_save(small, plan, source, folder, overwrite, report), notes=notes)
 
 

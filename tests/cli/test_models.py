@@ -86,7 +86,12 @@ def total(saved):
 def test_fit_calibrates_on_images(weights, capsys):
     budget = [*NET, "--madds", "75%", "--checkpoint", weights]
     words = ["fit", *budget, "c", "--calibration", "digits", "--images", "64"]
-    assert said(capsys, *words)["fit"]["calibration_batches"] == 2
+    at_once = said(capsys, *words)["fit"]
+    assert at_once["calibration_batches"] == at_once["norm_batches"] == 2
+    words[words.index("c")] = "d"
+    in_turn = said(capsys, *words, "--sequential")["fit"]
+    assert in_turn["calibration_batches"] == 2 and in_turn["norm_batches"] == 0  # norms are corrected on the way
+    assert in_turn["output_error"] != at_once["output_error"]
 
 
 def test_zoo_lists_families(capsys):
@@ -116,6 +121,7 @@ def test_compress_and_plan_print_text_for_people(here, capsys):
         (["compress", "vit_tiny_patch16_224", "x", "--madds", "75%", "--input", "3", "200", "200"], "cannot run it"),
         (["fit", *NET, "x", "--madds", "75%"], "fresh weights"),
         (["fit", *NET, "x", "--madds", "75%", "--checkpoint", "w.safetensors", "--calibration", "digit"], "data.name"),
+        (["fit", *NET, "x", "--madds", "75%", "--checkpoint", "w.safetensors", "--sequential"], "needs calibration"),
         (["fit", *NET, "x", "--madds", "75%", "--checkpoint", "nan.safetensors"], "holds NaN"),
         (["fit", *NET, "x", "--madds", "75%", "--checkpoint", "other.safetensors"], "another architecture"),
         (["export", "none", "x.onnx"], "neither the folder of a saved network nor a run"),
