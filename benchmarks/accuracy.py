@@ -105,7 +105,7 @@ def write_page() -> int:
 def write_advice() -> int:
     """Write nes_lab/planning/measured_accuracy.jsonl from the committed rows of the study of CPUs."""
     from benchmarks.accuracy_parts.advice_rows import advice_rows, as_lines
-    from nes_lab.planning.advice import measured
+    from nes_lab.records.measured_accuracy import measured
 
     study = read_study(PARTS / "cpu.yaml")
     cells = study_cells(study, read_rows(result_file(study.name)))

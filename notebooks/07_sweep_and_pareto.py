@@ -164,13 +164,20 @@ assert all(run.info.attempt == 1 for run in nes_lab.list_runs(group="digits-fron
 print("as predicted: no run was started")
 
 # %% [markdown]
-# ## 6. Beside published numbers
+# ## 6. Beside published numbers and a measured study
 #
 # Numbers from papers are of other data, other training and other code. They do not belong in one picture with ours,
 # so they have a panel of their own, in gray, with the source in the hover text.
 
 # %%
 figures.published()
+
+# %% [markdown]
+# What our own accuracy study measured has another panel, because its networks had another recipe than these runs. It compares
+# epitomes with narrower networks of equal cost, each trained alike with three seeds.
+
+# %%
+figures.measured_study()
 
 # %% [markdown]
 # ## What it means

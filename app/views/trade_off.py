@@ -12,6 +12,7 @@ from app.components.tables import choose_row, results_table, show
 from app.inputs import in_address
 from app.remembered import set_current_run
 from nes_lab.errors import BudgetError
+from nes_lab.figures.measured_study import measured_study, studied_networks
 from nes_lab.figures.published import published
 from nes_lab.figures.trade_off import trade_off
 from nes_lab.runs.difference import RULE
@@ -160,6 +161,17 @@ def show_verdict(answer: Verdict, finding: str) -> None:
             open_run(run_id, view="Network")
 
 
+def show_study(cost: str) -> None:
+    """Show what the accuracy study of NES Lab measured, for one of its networks. Nothing is shown while it has no rows."""
+    networks = studied_networks()
+    if not networks:
+        return
+    network = networks[0]
+    if len(networks) > 1:
+        network = st.selectbox("Network of the study", networks, **in_address("study"))
+    plot(measured_study(network, cost), key="measured-study")
+
+
 st.title("Trade-off")
 finished = fitting_runs(lambda info: info.state == "finished")
 if not finished:
@@ -202,6 +214,8 @@ if finished:
             show_settings(chosen, len(settings), answer, result)
         with side, st.container(key="trade-methods"):
             show(method_table(settings, cost, result, budget, least), key="methods")
+with side, st.container(key="trade-study"):
+    show_study(cost if finished else "madds")
 with side, st.container(key="trade-published"):
     plot(published(), key="published")
 if finished:

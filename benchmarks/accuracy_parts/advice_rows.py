@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.accuracy_parts.cells import BASELINE, Cell, is_epitome
+from benchmarks.accuracy_parts.study import COSTS
 from benchmarks.accuracy_parts.titles import contender, network
 from nes_lab.planning.advice import ONE_EPITOME
 
@@ -67,5 +68,6 @@ def _entry(cell: Cell) -> Entry:
         "contender": NAMES.get(cell.contender, contender(cell.contender).replace("`", "")),
         "top1": cell.test,
         "epochs": cell.rows[0]["epochs"],
+        **{name: cell.rows[0][name] for name in COSTS if all(name in row for row in cell.rows)},
         "status": f"study {cell.study.name}",
     }

@@ -49,6 +49,7 @@ Figures of plans, fits and runs:
 ``trade_off``: draw any cost against any result of many runs, with a front for each method.
 ``flat_epitome``: draw a flat epitome, and which layers read its cells.
 ``setting_seeds``: draw the result of every seed of some settings.
+``measured_study``: draw what the accuracy study measured, in a panel of its own.
 ``published``: draw published results in a panel of their own.
 ``reported``: list published ImageNet results, which ``published`` and ``accuracy_vs_madds`` can draw.
 ``inputs``: turn a plan, a report, a layer or a run into the data that a figure draws.
@@ -88,6 +89,7 @@ with needed_for("drawing figures"):
     from nes_lab.figures.flat_epitome import shared_epitome
     from nes_lab.figures.layer_bars import layer_bars
     from nes_lab.figures.live_run import live_run
+    from nes_lab.figures.measured_study import measured_study, studied_networks
     from nes_lab.figures.patch_by_hand import PatchReading, patch_and_gradient, patch_by_hand
     from nes_lab.figures.patch_chooser import patch_chooser
     from nes_lab.figures.patches_on_epitome import patches_on_epitome
@@ -126,6 +128,7 @@ __all__ = [
     "gradient_over_starts",
     "layer_bars",
     "live_run",
+    "measured_study",
     "patch_and_gradient",
     "patch_by_hand",
     "patch_chooser",
@@ -139,6 +142,7 @@ __all__ = [
     "start_descent",
     "start_moves",
     "start_trajectories",
+    "studied_networks",
     "time_against_madds",
     "trade_off",
 ]

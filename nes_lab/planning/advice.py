@@ -9,18 +9,16 @@ Tests: tests/planning/test_advice.py
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
-from functools import cache
-from importlib.resources import files
 from statistics import mean
 from typing import Any
 
 from nes_lab.records.compression_plan import CompressionPlan
+from nes_lab.records.measured_accuracy import measured
 from nes_lab.text import format_share
 
-__all__ = ["MOST_STORED", "NARROW", "ONE_EPITOME", "measured", "with_advice"]
+__all__ = ["MOST_STORED", "NARROW", "ONE_EPITOME", "with_advice"]
 
 ONE_EPITOME = "one epitome for the network with 2 windows"
 """Contender in the rows that a plan with a small budget on storage is compared with."""
@@ -30,13 +28,6 @@ MOST_STORED = 0.1
 
 NARROW = 0.2
 """Share of a plan's multiply-adds in depthwise convolutions from which on a narrower network is advised."""
-
-
-@cache
-def measured() -> tuple[dict[str, Any], ...]:
-    """Return the rows of the measured accuracies: network, budget, contender and accuracies in percent, one per training."""
-    text = files("nes_lab.planning").joinpath("measured_accuracy.jsonl").read_text(encoding="utf-8")
-    return tuple(json.loads(line) for line in text.splitlines() if line)
 
 
 def with_advice(plan: CompressionPlan) -> CompressionPlan:

@@ -6,6 +6,7 @@
 ``reachable``: the params and multiply-adds that a network can have.
 ``options``: names, defaults and help texts of the options of compression planning.
 ``keywords``: the keyword arguments that several functions pass on, with their types.
+``measured_accuracy``: accuracies that were measured at equal cost, for advice and figures.
 ``compression_plan``: the layers of a model that are replaced, their epitomes, and the cost of the compressed model.
 ``layer_plan``: how a plan replaces one layer, and why it keeps another one dense.
 ``example_input``: describes the input that a plan was made for: its structure, shapes and types, without data.

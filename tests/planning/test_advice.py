@@ -9,7 +9,8 @@ import torch
 
 import nes_lab
 from nes_lab.planning import advice
-from nes_lab.planning.advice import ONE_EPITOME, measured
+from nes_lab.planning.advice import ONE_EPITOME
+from nes_lab.records.measured_accuracy import measured
 
 
 def test_a_storage_budget_is_advised_to_share_one_epitome_and_one_that_does_is_not():
