@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nes_lab.nn.conv import EpitomeConv2d
 
-__all__ = ["LayerFloor", "floor_network"]
+__all__ = ["LayerFloor", "floor_network", "training_floor"]
 
 
 class LayerFloor(nn.Module):
@@ -70,6 +70,43 @@ class _InPlace(nn.Module):
             x = x[:, : self.e_in].contiguous()
         y = op(x, self.weight, self.bias)
         return y if self.times == 1 else torch.cat([y] * self.times, 1)[:, : self.c_out]
+
+
+class _Trained(nn.Module):
+    """A floor inside a network that is trained: it drops input channels, convolves, and repeats output channels, all in torch.
+
+    Its backward pass moves the bytes that folding and expanding must move.
+    """
+
+    def __init__(self, layer: EpitomeConv2d) -> None:
+        super().__init__()
+        (e_out, e_in), (c_out, c_in) = layer.geometry.epitome_shape[:2], layer.geometry.weight_shape[:2]
+        self.conv = nn.Conv2d(e_in, e_out, layer.kernel_size, layer.stride, layer.padding, layer.dilation, bias=False)
+        self.read = [e_in, c_in - e_in] if c_in > e_in else []
+        self.copies, rest = divmod(c_out, e_out)
+        self.rest = [rest, e_out - rest] if rest else []
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a tensor with the shape of the layer's output."""
+        y = self.conv(x.split(self.read, 1)[0] if self.read else x)
+        parts = [y] * self.copies + ([y.split(self.rest, 1)[0]] if self.rest else [])
+        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+
+def training_floor(model: nn.Module) -> nn.Module:
+    """Return a copy of an epitome network for training, in which every layer that can run ``factored`` is replaced by its floor.
+
+    Its output means nothing. Its training step has the small convolutions and the bytes that must move, and no code of this project.
+    """
+    fresh: dict[int, object] = {}
+    for module in model.modules():
+        if isinstance(module, EpitomeConv2d):
+            small = all(
+                e <= c for e, c in zip(module.geometry.epitome_shape, module.geometry.weight_shape, strict=True)
+            )
+            can = small and "factored" in module.available_executions()
+            fresh[id(module)] = _Trained(module) if can else module.to_dense()
+    return copy.deepcopy(model, fresh).train()
 
 
 def floor_network(model: nn.Module) -> nn.Module:

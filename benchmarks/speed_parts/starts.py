@@ -16,6 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import nes_lab
 from benchmarks.opponents import randomize_norms
+from benchmarks.speed_parts.floors import training_floor
 from benchmarks.speed_parts.record import Row, compare, row
 from benchmarks.speed_parts.settings import Job, Settings
 from benchmarks.speed_parts.timing import Effort, take_turns
@@ -124,11 +125,17 @@ def _case(name: str, share: float) -> str:
 
 
 def _time(name: str, share: float, settings: Settings) -> list[Row]:
+    """Measure training steps beside the dense network's, and beside the floors of the plans with fixed and with learned starts."""
     x, y = _batch(settings)
-    calls = {key: _step(network, x, y) for key, network in _networks(name, share, settings).items()}
-    times = take_turns(calls, settings.effort(30.0, most=60), clock=time.process_time)
-    targets = zip(ROUTINGS, STEP[name], strict=True)
-    return [compare(times, r, "dense", _case(name, share), key="starts_step", target=limit) for r, limit in targets]
+    networks = _networks(name, share, settings)
+    networks |= {f"floor of {routing}": training_floor(networks[routing]) for routing in ("tiled", "free")}
+    calls = {key: _step(network, x, y) for key, network in networks.items()}
+    times = take_turns(calls, settings.effort(40.0, most=60), clock=time.process_time)
+    rows = []
+    for routing, limit in zip(ROUTINGS, STEP[name], strict=True):
+        floor = times.ratio("floor of tiled" if routing == "tiled" else "floor of free", "dense")
+        rows.append(compare(times, routing, "dense", _case(name, share), key="starts_step", target=limit, floor=floor))
+    return rows
 
 
 def _memory(name: str, share: float, settings: Settings) -> list[Row]:
@@ -213,16 +220,22 @@ def _compile(settings: Settings) -> list[Row]:
     """Measure the seconds until the first compiled step has run, of each network once, without caches of compiled code."""
     x, y = _batch(settings)
     networks, seconds = _networks("resnet18", 0.55, settings), {}
+    del networks["tiled"]  # it has no target
     for key, network in networks.items():
         torch.compiler.reset()
         begin = time.process_time()
         _pass(torch.compile(network, backend="aot_eager" if settings.quick else "inductor"), x, y)()
         seconds[key] = time.process_time() - begin
     case = f"torch.compile of {_case('resnet18', 0.55)}"
-    rows = []
-    for routing in ROUTINGS:
-        target = {} if routing == "tiled" else {"key": "starts_compile", "target": 1.4}
-        rows.append(
-            row(case, routing, "dense", seconds[routing] / seconds["dense"], seconds=seconds[routing], **target)
+    return [
+        row(
+            case,
+            routing,
+            "dense",
+            seconds[routing] / seconds["dense"],
+            seconds=seconds[routing],
+            key="starts_compile",
+            target=1.4,
         )
-    return rows
+        for routing in ROUTINGS[1:]
+    ]

@@ -56,7 +56,7 @@ DECIDE = {
     "training": "epochs optimizer lr momentum optimizer_options weight_decay schedule decay_epochs decay_rate min_lr "
     "warmup_epochs warmup_lr label_smoothing mixup cutmix ema_decay ema_warmup kd_weight kd_temperature amp accumulate "
     "processes sync_batchnorm starts_lr_scale starts_warmup_epochs starts_momentum_end starts_freeze_epoch starts_snap_epoch "
-    "clip_grad",
+    "learner_every clip_grad",
 }
 """Fields that decide what is trained and how, by section. A run in which one of them has changed is not resumed."""
 

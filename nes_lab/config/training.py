@@ -113,6 +113,12 @@ class TrainingConfig(Section):
         lt=1,
         description="Momentum of the routing map at the end of training, approached linearly; empty keeps it constant.",
     )
+    learner_every: int = Field(
+        default=1,
+        ge=1,
+        le=100_000,
+        description="Index learners predict new starts, and learn, in every step with a number divisible by this.",
+    )
     starts_freeze_epoch: int | None = Field(
         default=None,
         ge=1,
@@ -171,6 +177,10 @@ class TrainingConfig(Section):
             raise ValueError(f"warmup_epochs={self.warmup_epochs:g} is longer than epochs={self.epochs}")
         if self.min_lr > self.lr:
             raise ValueError(f"min_lr={self.min_lr:g} is above lr={self.lr:g}")
+        if self.learner_every > 1 and self.processes > 1:
+            raise ValueError(
+                f"learner_every={self.learner_every} works in one process only, and processes={self.processes}"
+            )
         for name in ("starts_freeze_epoch", "starts_snap_epoch"):
             if (epoch := getattr(self, name)) is not None and epoch > self.epochs:
                 raise ValueError(f"{name}={epoch} never comes: it should be at most epochs={self.epochs}, or empty")

@@ -165,6 +165,8 @@ class LearnerStarts(Starts):
     """
 
     fractional = stored = learned = averaged = True
+    predicting = True
+    """False: forward passes in training use the stored starts, as in evaluation. ``learner_every`` of a recipe sets it."""
 
     def __init__(
         self,
@@ -262,10 +264,10 @@ class LearnerStarts(Starts):
     def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
         """Return the starts of each weight axis for one input of the layer; None for an axis without starts.
 
-        In training mode, starts are predicted from the input, averaged with the stored starts, and stored. In evaluation mode
-        the stored starts are returned.
+        In training mode, starts are predicted from the input, averaged with the stored starts, and stored. In evaluation mode,
+        and while ``predicting`` is False, the stored starts are returned.
         """
-        if not self.training or self.learner is None:
+        if not (self.training and self.predicting) or self.learner is None:
             return self.current()
         raw, samples = self._predict(x)
         if samples is None:

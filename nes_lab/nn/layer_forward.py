@@ -150,7 +150,7 @@ class LayerForward(nn.Module):
         """Return True if a forward pass changes the starts (positions of patches), or if gradients must reach them."""
         routing = self.routing
         if routing.learned and routing.training:
-            return True
+            return not routing.averaged or getattr(routing, "predicting", True)
         return torch.is_grad_enabled() and any(table.requires_grad for table in routing.stored_tables())
 
     def _factored_step(self, x: Tensor) -> Tensor:

@@ -89,6 +89,7 @@ LABELS = {
     "training.starts_lr_scale": "Learning rate of the starts (factor)",
     "training.starts_warmup_epochs": "Warm-up of the starts (epochs)",
     "training.starts_momentum_end": "Last memory of the average start",
+    "training.learner_every": "Predict the starts every (steps)",
     "training.starts_freeze_epoch": "Fix the starts after (epochs)",
     "training.starts_snap_epoch": "Round the starts after (epochs)",
     "training.clip_grad": "Largest gradient norm",

@@ -61,6 +61,8 @@ class Recipe:
         starts_warmup_epochs: Number of epochs in which the learning rate of starts and index learners rises from zero.
         starts_momentum_end: Index learners keep a moving average of their starts. The momentum of this average changes
             linearly to this value until the training ends. None: each layer keeps its own momentum.
+        learner_every: Index learners predict new starts, and learn, in every ``learner_every``-th step. In the steps between, their
+            layers use the moving average of the starts as it is.
         starts_freeze_epoch: Stop learning the starts after this many epochs; None: never.
         starts_snap_epoch: Round the starts to integers after this many epochs, and stop learning them; None: never.
         clip_grad: Largest allowed norm of the gradient. A larger gradient is scaled down to this norm. None: no clipping.
@@ -106,6 +108,7 @@ class Recipe:
     starts_lr_scale: float = 1.0
     starts_warmup_epochs: float = 0.0
     starts_momentum_end: float | None = None
+    learner_every: int = 1
     starts_freeze_epoch: int | None = None
     starts_snap_epoch: int | None = None
     clip_grad: float | None = None
@@ -118,7 +121,14 @@ class Recipe:
             _check_type(item.name, getattr(self, item.name), str(item.type))
         check_choice("schedule", self.schedule, SCHEDULES)
         check_choice("amp", self.amp, AMP_MODES)
-        for name in ("epochs", "batch_size", "accumulate", "checkpoint_every_epochs", "log_every_steps"):
+        for name in (
+            "epochs",
+            "batch_size",
+            "accumulate",
+            "learner_every",
+            "checkpoint_every_epochs",
+            "log_every_steps",
+        ):
             _require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("starts_freeze_epoch", "starts_snap_epoch", "checkpoint_every_steps"):
             _require(name, getattr(self, name), getattr(self, name) is None or getattr(self, name) >= 1, "at least 1")

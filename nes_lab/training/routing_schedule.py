@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from nes_lab.errors import CheckpointError, OptionError
@@ -38,7 +39,8 @@ class RoutingSchedule:
         steps_per_epoch: Number of steps in one epoch.
 
     Raises:
-        OptionError: If the recipe compiles the network and also changes the momentum of the starts during the training.
+        OptionError: If the recipe compiles the network and also changes the momentum of the starts during the training, or if index
+            learners rest in some steps and several processes train.
 
     Examples:
         >>> from nes_lab.nn.conv import EpitomeConv2d
@@ -58,6 +60,10 @@ class RoutingSchedule:
                 f"starts_momentum_end={recipe.starts_momentum_end} changes the momentum at every step, and a compiled "
                 "network would be compiled again each time; leave it empty or set compile to false"
             )
+        if recipe.learner_every > 1 and self._momentum_before and dist.is_initialized() and dist.get_world_size() > 1:
+            raise OptionError(
+                f"learner_every={recipe.learner_every}; with several processes index learners learn in every step: set it to 1"
+            )
 
     def _learners(self) -> Iterator[Starts]:
         for _, layer in epitome_layers(self.networks[0]):
@@ -65,7 +71,7 @@ class RoutingSchedule:
                 yield layer.routing
 
     def before_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        """Set the momentum and the learning rate of starting indices for a training step.
+        """Set the momentum and the learning rate of starting indices for a training step, and whether index learners predict in it.
 
         Starting indices are the positions at which layers read their epitomes. Some layers keep a moving average of their
         starting indices. The momentum is the momentum of this average.
@@ -84,17 +90,22 @@ class RoutingSchedule:
             for learner, begin in self._momentum_before:
                 learner.momentum = begin + (end - begin) * done
 
+        for learner, _ in self._momentum_before:
+            learner.predicting = step % self.recipe.learner_every == 0
+
     @contextmanager
     def restored_momentum(self) -> Iterator[None]:
         """Restore the momentum of the layers' moving averages of starting indices at the end of the ``with`` block.
 
-        Layers that predict their starting indices keep such an average. The training changes its momentum.
+        Layers that predict their starting indices keep such an average. The training changes its momentum. The layers predict in every
+        forward pass in training again.
         """
         try:
             yield
         finally:
             for learner, begin in self._momentum_before:
                 learner.momentum = begin
+                learner.predicting = True
 
     def freeze_and_snap(self, epoch: int) -> list[dict[str, Any]]:
         """Freeze or snap the starting indices if the settings of the training ask for it at this epoch.

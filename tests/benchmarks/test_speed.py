@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import opponents, plain_eval, speed
-from benchmarks.speed_parts.floors import LayerFloor, floor_network
+from benchmarks.speed_parts.floors import LayerFloor, floor_network, training_floor
 from benchmarks.speed_parts.layers import AXES, MOBILENETV2, RESNET50, Shape, epitome_layer
 from benchmarks.speed_parts.page import page
 from benchmarks.speed_parts.record import Record, row
@@ -20,6 +21,7 @@ from benchmarks.speed_parts.targets import TARGETS
 from benchmarks.speed_parts.timing import Effort, Times, take_turns
 from nes_lab import Budget, compress, count, fuse, plan_for_budget
 from nes_lab.cost.count import stored_params
+from nes_lab.nn.conv import EpitomeConv2d
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = {
@@ -214,6 +216,18 @@ def test_shape_has_target_for_large_layers_only():
 
 
 @pytest.mark.parametrize("axes", AXES)
+@pytest.mark.parametrize("epitome", [(12, 5), (16, 4), (32, 8), (8, 8)])
+def test_the_floor_of_a_training_step_has_the_shapes_and_products_of_the_layer(epitome):
+    layer = EpitomeConv2d(8, 32, 3, padding=1, epitome_shape=(*epitome, 3, 3), execution="factored")
+    x = torch.randn(2, 8, 5, 5, requires_grad=True)
+    floor = training_floor(torch.nn.Sequential(layer))
+    with FlopCounterMode(display=False) as counter:
+        y = floor(x)
+    assert y.shape == layer(x).shape and counter.get_total_flops() == 2 * layer.cost(x.shape).conv_madds
+    y.sum().backward()
+    assert x.grad is not None and x.grad.shape == x.shape
+
+
 @pytest.mark.parametrize("starts", ["integer", "fractional"])
 def test_epitome_layer_samples_only_shrunk_axes_at_integer_or_fractional_starts(axes, starts):
     layer = epitome_layer(Shape("a", 3, 32, 64, 7), AXES[axes], starts, seed=0)

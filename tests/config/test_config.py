@@ -104,6 +104,12 @@ def test_an_override_opens_an_empty_section_and_replaces_no_value(empty):
         load_config({"training": 3}, {"training.lr": "0.1"})
 
 
+def test_index_learners_that_rest_are_refused_in_several_processes():
+    assert load_config({"training": {"learner_every": 4}}).training.learner_every == 4
+    with pytest.raises(OptionError, match="learner_every=4 works in one process only, and processes=2"):
+        load_config({"training": {"learner_every": 4, "processes": 2}})
+
+
 @pytest.mark.parametrize("name", ["starts_freeze_epoch", "starts_snap_epoch"])
 def test_an_epoch_that_never_comes_is_refused(name):
     assert load_config({"training": {"epochs": 5, name: 5}})

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nes_lab.errors import CheckpointError, OptionError
+from nes_lab.nn.index_learner import LearnerStarts
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.training.evaluate import evaluate
 from nes_lab.training.hooks import Hooks
@@ -35,6 +36,44 @@ def test_routing_schedule_warms_up_starts_and_changes_momentum() -> None:
     assert [inertia for _, inertia in seen] == sorted((inertia for _, inertia in seen), reverse=True)
     with pytest.raises(OptionError, match="compiled again"):
         trainer(epitome_net("learner"), starts_momentum_end=0.5, compile=True)
+
+
+def test_index_learners_rest_between_the_steps_in_which_they_predict() -> None:
+    """In these steps the starts and the index learner stay as they are, and the epitome learns."""
+    net = epitome_net("learner")
+    tr, layer, seen = trainer(net, learner_every=3, momentum=0.9, weight_decay=0.1), net[3], []
+    step = tr._train_step
+
+    def moved(tensors: list[torch.Tensor]) -> bool:
+        return any(not torch.equal(a, b) for a, b in zip(tensors, [t.detach() for t in watched_tensors()], strict=True))
+
+    def watched_tensors() -> list[torch.Tensor]:
+        return [*layer.routing.state_dict().values()]
+
+    def watched(*batch) -> None:
+        before, epitome = [t.clone() for t in watched_tensors()], layer.epitome.detach().clone()
+        step(*batch)
+        seen.append((moved(before), not torch.equal(epitome, layer.epitome)))
+
+    tr._train_step = watched
+    tr.fit()
+    assert seen == [(number % 3 == 0, True) for number in range(8)]
+    assert layer.routing.predicting  # after the training every forward pass in training mode predicts again
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_the_index_learner_predicts_in_every_kth_batch_only(every, monkeypatch) -> None:
+    calls, predict, net = [], LearnerStarts.learned_starts, epitome_net("learner")
+    net[3].execution = "factored"  # the only one that calls learned_starts
+    monkeypatch.setattr(LearnerStarts, "learned_starts", lambda *given: calls.append(1) or predict(*given))
+    trainer(net, learner_every=every).fit()
+    assert len(calls) == 8 // every
+
+
+@pytest.mark.parametrize("every", [0, True, 1.5])
+def test_a_bad_learner_every_is_refused_by_name(every) -> None:
+    with pytest.raises(OptionError, match=f"learner_every={every}"):
+        trainer(epitome_net("learner"), learner_every=every)
 
 
 def starts(net: torch.nn.Module) -> list[list]:

@@ -35,7 +35,15 @@ def test_training_state_resumes_epitomes_exactly(tmp_path: Path, routing: str) -
 )
 def test_training_state_resumes_with_all_options_at_once(tmp_path: Path, routing: str, scope: str) -> None:
     """Three steps an epoch of two batches each; the starts are frozen, then snapped, around the second epoch, where it is cut."""
-    changes = {"batch_size": 16, "accumulate": 2, "mixup": 0.2, "cutmix": 1.0, "kd_weight": 0.3, "kd_temperature": 2.0}
+    changes = {
+        "learner_every": 2,
+        "batch_size": 16,
+        "accumulate": 2,
+        "mixup": 0.2,
+        "cutmix": 1.0,
+        "kd_weight": 0.3,
+        "kd_temperature": 2.0,
+    }
     changes |= {"ema_decay": 0.9, "starts_warmup_epochs": 1.5, "starts_momentum_end": 0.99, "starts_freeze_epoch": 1}
     changes |= {"starts_snap_epoch": 2, "epochs": 3, "checkpoint_every_steps": 2, "clip_grad": 1.0}
     check_resumed(tmp_path, [5], lambda: epitome_net(routing, scope), **changes)
