@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import nn
 
 from nes_lab.errors import CheckpointError, OptionError
+from nes_lab.nn.index_learner import LearnerStarts
 from nes_lab.nn.inspect import epitome_layers
 from nes_lab.nn.starts import Starts
 from nes_lab.training.optim import drop_group
@@ -90,8 +91,12 @@ class RoutingSchedule:
             for learner, begin in self._momentum_before:
                 learner.momentum = begin + (end - begin) * done
 
+        self._let_predict(step % self.recipe.learner_every == 0)
+
+    def _let_predict(self, predicting: bool) -> None:
         for learner, _ in self._momentum_before:
-            learner.predicting = step % self.recipe.learner_every == 0
+            if isinstance(learner, LearnerStarts):
+                learner.predicting = predicting
 
     @contextmanager
     def restored_momentum(self) -> Iterator[None]:
@@ -105,7 +110,7 @@ class RoutingSchedule:
         finally:
             for learner, begin in self._momentum_before:
                 learner.momentum = begin
-                learner.predicting = True
+            self._let_predict(True)
 
     def freeze_and_snap(self, epoch: int) -> list[dict[str, Any]]:
         """Freeze or snap the starting indices if the settings of the training ask for it at this epoch.

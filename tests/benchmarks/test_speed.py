@@ -215,7 +215,6 @@ def test_shape_has_target_for_large_layers_only():
     assert [str(shape) for shape in MOBILENETV2 if shape.has_target] == ["1x1 320-1280 at 7 px"]
 
 
-@pytest.mark.parametrize("axes", AXES)
 @pytest.mark.parametrize("epitome", [(12, 5), (16, 4), (32, 8), (8, 8)])
 def test_the_floor_of_a_training_step_has_the_shapes_and_products_of_the_layer(epitome):
     layer = EpitomeConv2d(8, 32, 3, padding=1, epitome_shape=(*epitome, 3, 3), execution="factored")
@@ -228,6 +227,7 @@ def test_the_floor_of_a_training_step_has_the_shapes_and_products_of_the_layer(e
     assert x.grad is not None and x.grad.shape == x.shape
 
 
+@pytest.mark.parametrize("axes", AXES)
 @pytest.mark.parametrize("starts", ["integer", "fractional"])
 def test_epitome_layer_samples_only_shrunk_axes_at_integer_or_fractional_starts(axes, starts):
     layer = epitome_layer(Shape("a", 3, 32, 64, 7), AXES[axes], starts, seed=0)
