@@ -5,6 +5,7 @@ Tests: tests/figures/test_measured_study.py
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
@@ -12,11 +13,14 @@ from typing import Any
 import plotly.graph_objects as go
 
 from nes_lab.errors import OptionError, check_choice
-from nes_lab.figures.theme import legend_below, new_figure, plain, series_style, write_inside
+from nes_lab.figures.theme import legend_below, new_figure, plain, series_style, title_at_top, write_inside
 from nes_lab.records.measured_accuracy import study_rows
 from nes_lab.runs.measures import COSTS
 
 __all__ = ["measured_study", "studied_networks"]
+
+NAME_WIDTH = 32
+"""Characters in a line of the legend, so that it fits the page's column."""
 
 
 def studied_networks(rows: Sequence[Mapping[str, Any]] | None = None) -> list[str]:
@@ -61,9 +65,9 @@ def measured_study(
     names = list(dict.fromkeys(str(row["contender"]) for row in own))
     for place, name in enumerate(names):
         figure.add_trace(_line([row for row in own if row["contender"] == name], name, cost, place))
-    legend_below(figure, 400, len(names))
+    legend_below(figure, 430, sum(_shown(name).count("<br>") + 1 for name in names))
     measure = COSTS[cost]
-    figure.update_xaxes(title_text=measure.title, tickformat="~s", rangemode="tozero")
+    figure.update_xaxes(title_text=measure.name, tickformat="~s", rangemode="tozero")
     figure.update_yaxes(title_text="test top-1 accuracy (%)")
     if not own:
         write_inside(figure, f"The study has no {measure.name} yet." if rows else "The study has no rows yet.")
@@ -74,11 +78,8 @@ def _empty(network: str, number: int) -> go.Figure:
     subtitle = "another recipe than your runs;<br>bars: one standard deviation over seeds"
     return new_figure(
         f"Test accuracy against cost of {number} networks of the accuracy study.",
-        title={
-            "text": f"Measured study<br>{plain(network)}" if network else "Measured study",
-            "subtitle": {"text": subtitle},
-        },
-        margin={"l": 50, "r": 12, "t": 120},
+        title=title_at_top(f"Measured study<br>{plain(network)}" if network else "Measured study", subtitle),
+        margin={"l": 50, "r": 12, "t": 130},
         hovermode="closest",
     )
 
@@ -95,9 +96,15 @@ def _line(rows: Sequence[Mapping[str, Any]], name: str, cost: str, place: int) -
         mode="lines+markers",
         line={"color": style.color, "dash": style.dash, "width": 1.5},
         marker={"color": style.color, "symbol": style.symbol, "size": 8},
-        name="narrower network" if name == "width" else plain(name),
+        name=_shown(name),
         hovertemplate="%{fullData.name}<br>%{y:.2f} %, %{x:.3s}, %{text}<extra></extra>",
     )
+
+
+def _shown(contender: str) -> str:
+    """Return the name of a contender in lines that fit a narrow panel."""
+    name = "narrower network" if contender == "width" else contender
+    return "<br>".join(textwrap.wrap(plain(name), NAME_WIDTH))
 
 
 def _network(row: Mapping[str, Any]) -> str:
