@@ -204,6 +204,7 @@ def test_a_sitting_stops_its_trainings_at_the_limit(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # 20 trainings, two at a time
 def test_smoke_runs_to_its_end_and_continues(tmp_path: Path) -> None:
     """The whole pipeline on digits: an interrupted study continues, and every row has its costs within the budget."""
     results = tmp_path / "rows.jsonl"
@@ -220,9 +221,7 @@ def test_smoke_runs_to_its_end_and_continues(tmp_path: Path) -> None:
     rows = read_rows(results)
     assert len(rows) == len(trainings(read_study(SMOKE), rows)) == 20
     for row in rows.values():
-        assert row["sittings"] in (1, 2) and (row["stored_bytes"] > 4 * row["params"]) == (
-            row["contender"] != "width_int8"
-        )
+        assert row["sittings"] >= 1 and (row["stored_bytes"] > 4 * row["params"]) == (row["contender"] != "width_int8")
         if row["budget"]:
             share = float(row["budget"].rstrip("%")) / 100
             if row["contender"] in (
