@@ -104,14 +104,16 @@ def _in_turn(data: Data, in_turn: Data) -> str:
         verdict.append(
             f"{r['title']}: {abs(gap):.2f} points {won} the best of the opponents above ({name}, {best:.2f} {words})."
         )
-    same = max((r["fit"] for key, r in rows if key.startswith("svd")), default=None)
+    same = max((r for key, r in rows if key.startswith("svd")), key=lambda r: r["fit"], default=None)
     if same is None:
         verdict.append("The opponents of the first table were not fitted in this way.")
     else:
-        ours = max(r["fit"] for key, r in rows if not key.startswith("svd"))
-        won = "above" if ours > same else "below"
+        ours = next(r for key, r in rows if not key.startswith("svd"))
+        gap = ours["fit"] - same["fit"]
+        won = "above" if gap > 0 else "below"
         verdict.append(
-            f"SVD gains by this way too ({same:.2f}): the best epitome here is {abs(ours - same):.2f} points {won} it."
+            f"SVD gains by this way too ({same['fit']:.2f}): the best epitome here is {abs(gap):.2f} points {won} it, "
+            f"with {ours['madds'] / 1e6:.1f} M multiply-adds against {same['madds'] / 1e6:.1f} M."
         )
     return (
         "`nes_lab.fit(..., calibration=batches, sequential=True)` fits the layers one after the other. Each layer gets the weight with "
