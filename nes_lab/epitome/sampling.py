@@ -92,7 +92,7 @@ def fold(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
         return (
             apply_slices(tensor, taps.slices, taps.cells, dim, fold=True)
             if pieces is None
-            else pieces.fold(tensor, dim)
+            else same_layout(pieces.fold(tensor, dim), tensor)
         )
     if rows_supported(tensor, dim):
         return _combine_rows(tensor, taps, dim, fold=True)
@@ -114,7 +114,7 @@ def _expand(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
         return (
             apply_slices(tensor, taps.slices, taps.cells, dim, fold=False)
             if pieces is None
-            else pieces.expand(tensor, dim)
+            else same_layout(pieces.expand(tensor, dim), tensor)
         )
     if rows_supported(tensor, dim) and (taps.fractional or not torch.compiler.is_compiling()):
         return _combine_rows(tensor, taps, dim, fold=False)

@@ -28,6 +28,11 @@ def studied_networks(rows: Sequence[Mapping[str, Any]] | None = None) -> list[st
 
     Args:
         rows: Rows of the study; None: those that come with NES Lab.
+
+    Examples:
+        >>> import nes_lab
+        >>> "ResNet-14 on CIFAR-10" in nes_lab.figures.studied_networks()
+        True
     """
     return list(dict.fromkeys(_network(row) for row in (study_rows() if rows is None else rows)))
 
