@@ -92,7 +92,8 @@ def test_run_of_0_1_0_is_listed_and_resumes_to_the_same_end(tmp_path):
         warnings.simplefilter("ignore", FutureWarning)
         assert resume(store, RUN)["state"] == "finished"
     last = [row for row in store.metrics(RUN) if row["split"] == "val"][-1]
-    assert last["loss"] == pytest.approx(FINAL_LOSS, rel=5e-3)  # other CPUs, layouts and sums round otherwise
+    # other CPUs and other memory layouts round otherwise: the layout of the images alone moves this loss by 0.4 %
+    assert last["loss"] == pytest.approx(FINAL_LOSS, rel=5e-3)
 
 
 def test_readme_of_0_1_0_runs(capsys):
