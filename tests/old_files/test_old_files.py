@@ -25,7 +25,8 @@ from nes_lab.runs.store import RunStore
 
 OLD = Path(__file__).parent / "version_0_1_0"
 RUN = "20261129-100000-written-by-version-0-1-0-e28ace"
-FINAL_LOSS = 2.3243  # of version 0.1.0, when it resumed the same run
+LOSSES = {4: 2.30573469, 6: 2.30512936, 8: 2.30482471, 24: 2.32433471}
+"""Validation loss by step, when the code of 0.1.0 resumed the same run."""
 
 
 def dense() -> nn.Module:
@@ -91,9 +92,11 @@ def test_run_of_0_1_0_is_listed_and_resumes_to_the_same_end(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         assert resume(store, RUN)["state"] == "finished"
-    last = [row for row in store.metrics(RUN) if row["split"] == "val"][-1]
-    # other CPUs and other memory layouts round otherwise: the layout of the images alone moves this loss by 0.4 %
-    assert last["loss"] == pytest.approx(FINAL_LOSS, rel=5e-3)
+    losses = {row["step"]: row["loss"] for row in store.metrics(RUN) if row["split"] == "val"}
+    for step in (4, 6, 8):  # a resumed step that differs shows at once
+        assert losses[step] == pytest.approx(LOSSES[step], rel=1e-5)
+    # later rounding decides: starts lie on borders of cells, and 48 images train; the layout of images alone moves this loss by 0.4 %
+    assert losses[24] == pytest.approx(LOSSES[24], rel=5e-3)
 
 
 def test_readme_of_0_1_0_runs(capsys):
