@@ -25,9 +25,9 @@ from nes_lab.cost.unseen import inner_tensors
 from nes_lab.execution.base import ExecutionCost
 from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.nn.free_starts import FreeStarts
+from nes_lab.nn.frozen_starts import FrozenStarts
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.model_checks import check_module
-from nes_lab.nn.starts import FrozenStarts
 from nes_lab.records.cost_report import CostReport, LayerCost, gaps_text
 from nes_lab.records.counts import Counts
 

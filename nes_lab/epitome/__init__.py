@@ -9,6 +9,7 @@ axis reads, and the factor of each cell.
 ``row_operations``: multiplies a sparse sampling matrix with one axis of a tensor.
 ``axis_reading``: expands and folds a channel axis in a training step on a CPU, with few calls.
 ``array_views``: reads small tensors as numpy arrays that share their memory.
+``empty_copy``: base class of caches that are empty after a module was copied.
 ``triton_rows``: runs these multiplications on CUDA.
 ``triton_kernels``: defines the Triton kernels that ``triton_rows`` launches.
 ``transforms``: says whether torch transforms the code, as ``torch.func.vmap`` does.

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from nes_lab.epitome.empty_copy import EmptyCopy
+
 __all__ = ["ArrayViews"]
 
 
-class ArrayViews:
+class ArrayViews(EmptyCopy):
     """Keeps numpy arrays that share the memory of tensors. They always hold the present numbers of the tensors.
 
     Copied or unpickled views are empty.
@@ -46,9 +48,3 @@ class ArrayViews:
             alias = tensor.detach()
             kept = self._kept[name] = (tensor, where, alias, alias.numpy())
         return kept[3]
-
-    def __deepcopy__(self, memo: dict) -> ArrayViews:
-        return ArrayViews()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (ArrayViews, ())

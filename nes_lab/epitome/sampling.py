@@ -30,7 +30,6 @@ from nes_lab.epitome.slices import (
     expand_slices,
     fold_slices,
     same_layout,
-    slice_pieces,
     trace_expand,
     trace_fold,
 )
@@ -88,12 +87,7 @@ def fold(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
             return trace_fold(tensor, taps.slices, taps.cells, dim)
         if not torch.is_grad_enabled():
             return fold_slices(tensor, taps.slices, taps.cells, dim)
-        pieces = slice_pieces(taps.slices, taps.cells)
-        return (
-            apply_slices(tensor, taps.slices, taps.cells, dim, fold=True)
-            if pieces is None
-            else same_layout(pieces.fold(tensor, dim), tensor)
-        )
+        return apply_slices(tensor, taps.slices, taps.cells, dim, fold=True)
     if rows_supported(tensor, dim):
         return _combine_rows(tensor, taps, dim, fold=True)
     shape = list(tensor.shape)
@@ -110,12 +104,7 @@ def _expand(tensor: Tensor, taps: AxisTaps, dim: int) -> Tensor:
     if taps.slices is not None:
         if _traced():
             return trace_expand(tensor, taps.slices, dim)
-        pieces = slice_pieces(taps.slices, taps.cells)
-        return (
-            apply_slices(tensor, taps.slices, taps.cells, dim, fold=False)
-            if pieces is None
-            else same_layout(pieces.expand(tensor, dim), tensor)
-        )
+        return apply_slices(tensor, taps.slices, taps.cells, dim, fold=False)
     if rows_supported(tensor, dim) and (taps.fractional or not torch.compiler.is_compiling()):
         return _combine_rows(tensor, taps, dim, fold=False)
     low = tensor.index_select(dim, taps.lower)

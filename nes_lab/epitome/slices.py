@@ -1,7 +1,7 @@
 """Expand or fold an axis of a tensor in a few contiguous slices, instead of with an index tensor.
 
 To expand is to copy epitome cells to channels; to fold is to add channels onto epitome cells. While torch compiles or exports the
-code, ``trace_expand`` and ``trace_fold`` do this. Where gradients are recorded, :class:`SlicePieces` does it. At all other times,
+code, ``trace_expand`` and ``trace_fold`` do this. Where gradients are recorded, ``apply_slices`` does it. At all other times,
 ``expand_slices`` and ``fold_slices`` do it.
 
 Tests: tests/epitome/test_sampling.py
@@ -177,7 +177,10 @@ def apply_slices(tensor: Tensor, slices: tuple[CellSlice, ...], cells: int, dim:
 
     If ``fold`` is True, fold the axis from channels to cells instead.
     """
-    return _Slices.apply(tensor, slices, cells, dim, fold)  # type: ignore[no-any-return]
+    pieces = slice_pieces(slices, cells)
+    if pieces is None:
+        return _Slices.apply(tensor, slices, cells, dim, fold)  # type: ignore[no-any-return]
+    return same_layout((pieces.fold if fold else pieces.expand)(tensor, dim), tensor)
 
 
 class SlicePieces(NamedTuple):

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from nes_lab.epitome.empty_copy import EmptyCopy
 from nes_lab.epitome.transforms import recording, transforming
 
 __all__ = ["InferenceCache", "is_counted", "is_plain"]
@@ -109,7 +110,7 @@ def _same(key: _Key, tensors: Sequence[Tensor | None]) -> bool:
     return True
 
 
-class InferenceCache:
+class InferenceCache(EmptyCopy):
     """Keeps values that were computed from tensors, until one of the tensors changes.
 
     A copied or unpickled cache is empty, and trusts nothing. Several threads may use one cache.
@@ -155,9 +156,3 @@ class InferenceCache:
     def clear(self) -> None:
         """Drop all kept values."""
         self._entry = None
-
-    def __deepcopy__(self, memo: dict) -> InferenceCache:
-        return InferenceCache()
-
-    def __reduce__(self) -> tuple:
-        return (InferenceCache, ())

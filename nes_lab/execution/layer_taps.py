@@ -9,13 +9,14 @@ Tests: tests/nn/test_layer.py, tests/nn/test_inference_cache.py
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nes_lab.epitome.axis_reading import AxisReading, LearnedCells, StepStarts
+from nes_lab.epitome.empty_copy import EmptyCopy
 from nes_lab.epitome.slices import CellSlice
 from nes_lab.epitome.taps import AxisTaps, axis_taps
 from nes_lab.execution.base import LayerOp, Taps
@@ -98,14 +99,8 @@ class StartsHolder(Protocol):
         ...
 
 
-class _Kept(dict[int, Value]):
+class _Kept(EmptyCopy, dict[int, Value]):
     """Keeps values by number. A copied or unpickled one is empty."""
-
-    def __deepcopy__(self, memo: dict) -> _Kept:
-        return _Kept()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_Kept, ())
 
 
 class LayerTaps:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from nes_lab.epitome.empty_copy import EmptyCopy
 from nes_lab.execution.inference_cache import is_counted, is_plain
 from nes_lab.execution.ready_steps import Call
 
@@ -54,7 +55,7 @@ class _Kept(NamedTuple):
     calls: dict[_Key, Call]
 
 
-class ReadyCalls:
+class ReadyCalls(EmptyCopy):
     """Keeps the calls of one layer, by the shape, layout and dtype of the input.
 
     A copied or unpickled one is empty. Several threads may use it.
@@ -113,12 +114,6 @@ class ReadyCalls:
     def clear(self) -> None:
         """Drop all kept calls."""
         self._kept = None
-
-    def __deepcopy__(self, memo: dict) -> ReadyCalls:
-        return ReadyCalls()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (ReadyCalls, ())
 
 
 def _special() -> bool:

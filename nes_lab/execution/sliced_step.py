@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nes_lab.epitome.empty_copy import EmptyCopy
 from nes_lab.epitome.slices import SlicePieces, slice_pieces
 from nes_lab.execution.base import CONVS, LayerOp, Taps
 
@@ -69,7 +70,7 @@ class _Kept(NamedTuple):
     steps: dict[torch.Size, SlicedStep | None]
 
 
-class SlicedSteps:
+class SlicedSteps(EmptyCopy):
     """Keeps the steps of one layer, by the shape of the input. A copied or unpickled one is empty."""
 
     def __init__(self) -> None:
@@ -109,9 +110,3 @@ class SlicedSteps:
     def clear(self) -> None:
         """Drop all kept steps."""
         self._kept = None
-
-    def __deepcopy__(self, memo: dict) -> SlicedSteps:
-        return SlicedSteps()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (SlicedSteps, ())

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from nes_lab.errors import CheckpointError
 from nes_lab.export.outline import named_epitome_layers
 from nes_lab.geometry.stored_types import START_TYPES, int8_bytes
+from nes_lab.nn.frozen_starts import FrozenStarts
 from nes_lab.nn.int8_cells import from_int8
-from nes_lab.nn.starts import FrozenStarts
 
 __all__ = ["pack", "stored_integers", "unpack"]
 

@@ -15,11 +15,11 @@ from nes_lab.export.hooks import hooks_of, missing_hook
 from nes_lab.export.outline import FOLDED_NORM, first_difference, layer_record, named_epitome_layers, outline
 from nes_lab.export.tensors import unsaved_buffers
 from nes_lab.import_spec import is_import_spec
+from nes_lab.nn.frozen_starts import FrozenStarts
 from nes_lab.nn.kinds import kind_of
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.model_checks import check_copyable
 from nes_lab.nn.registry import epitome_layer_for
-from nes_lab.nn.starts import FrozenStarts
 from nes_lab.surgery.carry_over import copy_with_replacements
 from nes_lab.surgery.fuse import folded_norm
 

@@ -20,7 +20,9 @@
 ``flat_epitome``: gives random or fitted values to flat epitomes, which layers can share, and to the factors of their windows.
 ``flat_fit``: fits one flat epitome to the dense weights of all layers that read it.
 ``sampled_weight``: the tensor that a layer returns as its weight; it refuses changes in place.
-``starts``: modules that hold the starts (starting indices), set by a rule or frozen, and their base class.
+``starts``: the base class of the modules that hold a layer's starts (starting indices).
+``fixed_starts``: holds starts that a rule sets, and makes the starts of a new layer.
+``frozen_starts``: holds starts that training no longer changes.
 ``reading_record``: stores in a state dict how a layer reads its epitome, and refuses tensors of a layer that reads differently.
 ``free_starts``: holds starts as parameters that training learns: as distances from fixed positions.
 ``index_learner``: predicts the starts from the layer's input with a small network.

@@ -24,7 +24,9 @@ from nes_lab.geometry.flat_geometry import make_geometry
 from nes_lab.geometry.layer_snapshot import LayerSnapshot
 from nes_lab.geometry.start_rules import check_flat_routing, routing_mode
 from nes_lab.nn.dense import DenseExchange
+from nes_lab.nn.fixed_starts import make_starts
 from nes_lab.nn.flat_epitome import new_alpha, reset_flat_, with_alpha
+from nes_lab.nn.frozen_starts import FrozenStarts
 from nes_lab.nn.index_learner import check_learner_options
 from nes_lab.nn.init import reset_epitome_
 from nes_lab.nn.int8_cells import rounded_cells, to_int8
@@ -32,7 +34,7 @@ from nes_lab.nn.larger_epitome import warn_of_larger_epitome
 from nes_lab.nn.layer_forward import LayerForward
 from nes_lab.nn.reading_record import ReadingRecord
 from nes_lab.nn.sampled_weight import CANNOT_BE_SET, SampledWeight, refuse_to_set
-from nes_lab.nn.starts import FrozenStarts, LayerFacts, Starts, make_starts
+from nes_lab.nn.starts import LayerFacts, Starts
 from nes_lab.records.columns import columns
 from nes_lab.records.options import EpitomeDtype, ExecutionOption, LearnerKind, Routing, Squash
 from nes_lab.records.table import Table

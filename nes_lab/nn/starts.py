@@ -1,5 +1,6 @@
-"""Define the modules that hold a layer's starts (starting indices), set by a rule or frozen, and their base class.
+"""Define the base class of the modules that hold a layer's starts (starting indices), and register those that are learned.
 
+Starts that a rule sets are in :mod:`nes_lab.nn.fixed_starts`, starts that are no longer learned in :mod:`nes_lab.nn.frozen_starts`.
 Starts that are learned as parameters are in :mod:`nes_lab.nn.free_starts`. Starts that are predicted from the input are in
 :mod:`nes_lab.nn.index_learner`. To add a learned routing, write a subclass of
 :class:`Starts` with ``learned = True``, register it with :func:`learned_starts`, and describe it with
@@ -19,25 +20,19 @@ import torch
 from torch import Tensor, nn
 
 from nes_lab.epitome.array_views import ArrayViews
-from nes_lab.epitome.constants import constant
-from nes_lab.epitome.slices import CellSlice, axis_slices
+from nes_lab.epitome.slices import CellSlice
 from nes_lab.epitome.taps import clamp_starts, start_limits
-from nes_lab.errors import OptionError
 from nes_lab.execution.base import AxisState
 from nes_lab.execution.layer_taps import LearnedStarts
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.geometry.start_rules import routing_mode, rule_starts
-from nes_lab.geometry.stored_types import start_type
 
 __all__ = [
     "LEARNED_STARTS",
-    "FixedStarts",
-    "FrozenStarts",
     "LayerFacts",
     "Starts",
     "anchor_name",
     "learned_starts",
-    "make_starts",
     "offset_name",
     "start_name",
 ]
@@ -113,18 +108,6 @@ def learned_starts(name: str) -> Callable[[StartsClass], StartsClass]:
         return kind
 
     return register
-
-
-def make_starts(routing: str, facts: LayerFacts) -> Starts:
-    """Make the module that holds a layer's starts (positions of patches in the epitome).
-
-    The routing mode, such as ``tiled``, says how the starts are set.
-
-    Raises:
-        OptionError: If there is no routing mode of this name.
-    """
-    kind = LEARNED_STARTS[routing] if routing_mode(routing).learned else FixedStarts
-    return kind.for_layer(routing, facts)
 
 
 class Starts(nn.Module):
@@ -359,142 +342,3 @@ class Starts(nn.Module):
 def _own(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from module.named_parameters(recurse=False)
     yield from module.named_buffers(recurse=False)
-
-
-class FixedStarts(Starts):
-    """Holds starts (positions of patches in the epitome) that a rule sets, such as ``tiled``. They are integers.
-
-    A saved model does not hold them. They are computed again when the model is loaded. Only the rule sets them: writing into
-    the buffers that hold them does not change the layer.
-    """
-
-    def __init__(
-        self, geometry: EpitomeGeometry, mode: str, seed: int = 0, device: torch.device | str | None = None
-    ) -> None:
-        super().__init__(geometry, mode, seed)
-        rule = rule_starts(geometry, mode, seed)
-        for axis in self.sampled:
-            self.register_buffer(start_name(geometry, axis), torch.as_tensor(rule[axis]).to(device), persistent=False)
-        self._slices = [None if table is None else axis_slices(table, geometry, a) for a, table in enumerate(rule)]
-
-    @classmethod
-    def for_layer(cls, routing: str, facts: LayerFacts) -> FixedStarts:
-        """Make the module that holds the starts of a new layer.
-
-        Starts are the positions of patches in the epitome. The rule named ``routing`` sets them.
-        """
-        return cls(facts.geometry, routing, facts.seed, facts.device)
-
-    def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """Return the contiguous slices in which a weight axis reads the epitome: ``(first channel, first cell, length)`` each.
-
-        In each slice, ``length`` neighboring channels read ``length`` neighboring cells, in order. Return None if there are no such
-        slices (for example, if patches begin between two cells), or too many of them.
-        """
-        return self._slices[axis]
-
-    def read(self, axis: int) -> Tensor:
-        """Return the starts (positions of patches in the epitome) that the rule gives for one weight axis."""
-        table = self.table(axis)
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return table
-        return constant(table, _by_rule, self.geometry, self.mode, self.seed, axis).clone()
-
-    def set_starts_(self, axis: int, starts: Tensor) -> None:
-        """Refuse to set the starts (positions of patches in the epitome), because a rule sets them.
-
-        Raises:
-            OptionError: Always.
-        """
-        raise OptionError(
-            f"the starts of routing={self.mode!r} are set by a rule and cannot be changed; make the layer with "
-            "routing='free' to set them"
-        )
-
-    def derive(self) -> None:
-        """Compute the starts (positions of patches in the epitome) again by their rule, and write them into the buffers."""
-        rule = rule_starts(self.geometry, self.mode, self.seed)
-        for axis, table in self.tables():
-            table.copy_(torch.as_tensor(rule[axis]))
-
-
-def _by_rule(geometry: EpitomeGeometry, mode: str, seed: int, axis: int, device: torch.device) -> Tensor:
-    return torch.as_tensor(rule_starts(geometry, mode, seed)[axis]).to(device)
-
-
-class FrozenStarts(Starts):
-    """Holds starts (positions of patches in the epitome) that training no longer changes.
-
-    The layer's methods ``freeze()`` and ``snap()`` make this module.
-
-    Args:
-        source: Module whose current starts are kept.
-        snap: True to round the starts to integers, so that each weight reads one cell.
-    """
-
-    stored = True
-
-    def __init__(self, source: Starts, snap: bool = False) -> None:
-        super().__init__(source.geometry, source.mode, source.seed)
-        self.fractional = not snap
-        for axis, table in enumerate(source.current()):
-            if table is None:
-                continue
-            kept = table.detach().to(
-                source.table(axis).dtype, copy=True
-            )  # rounded starts are read as int64, and kept as floats
-            self.register_buffer(start_name(self.geometry, axis), kept.round() if snap else kept)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Load starts from a state dict.
-
-        A state dict of a layer with ``free`` routing may hold anchors and offsets instead. Their sums are the starts.
-        """
-        for axis in self.sampled:
-            offsets = state_dict.pop(prefix + offset_name(self.geometry, axis), None)
-            anchors = state_dict.pop(prefix + anchor_name(self.geometry, axis), None)
-            if offsets is not None:
-                anchors = self.anchors(axis, offsets.dtype, offsets.device) if anchors is None else anchors
-                state_dict[prefix + start_name(self.geometry, axis)] = anchors + offsets
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-
-    @property
-    def state_name(self) -> str:
-        """Word that says in a saved model how the starts (positions of patches in the epitome) were set.
-
-        It is ``snapped`` if they were rounded, otherwise ``frozen``.
-        """
-        return "frozen" if self.fractional else "snapped"
-
-    def slices(self, axis: int) -> tuple[CellSlice, ...] | None:
-        """Return the contiguous slices in which a weight axis reads the epitome: ``(first channel, first cell, length)`` each.
-
-        In each slice, ``length`` neighboring channels read ``length`` neighboring cells, in order. Return None if there are no such
-        slices (for example, if patches begin between two cells), or too many of them.
-        """
-        # while torch.compile traces, the values of the starts are not read: the CPU would have to wait for the GPU
-        table = self.table(axis)
-        if self.fractional or torch.compiler.is_compiling() or type(table) is not Tensor or table.is_meta:
-            return None
-        return axis_slices(table.detach().cpu().round().long().numpy(), self.geometry, axis)
-
-    def stored_integers(self) -> dict[str, dict[str, Tensor]]:
-        """Return what a file stores instead of the rounded starts: integers of the smallest type that holds them, by name.
-
-        The result is empty if starts can lie between two cells.
-        """
-        if self.fractional:
-            return {}
-        return {
-            (name := start_name(self.geometry, axis)): {
-                name: (self.read(axis) % self.geometry.axes[axis].cells).to(
-                    getattr(torch, start_type(self.geometry.axes[axis].cells))
-                )
-            }
-            for axis, _ in self.tables()
-        }
-
-    def read(self, axis: int) -> Tensor:
-        """Return the starts (positions of patches in the epitome) of one weight axis, as integers if they were rounded."""
-        table = self.inside(self.table(axis), axis)
-        return table if self.fractional else table.round().long()

@@ -13,11 +13,11 @@ from nes_lab.errors import PlanError, check_choice, closest, warn_user
 from nes_lab.nn.bake import bake
 from nes_lab.nn.copy_network import Model
 from nes_lab.nn.flat_epitome import load_flat_
+from nes_lab.nn.frozen_starts import FrozenStarts
 from nes_lab.nn.kinds import kind_of, why_not
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.model_checks import check_copyable, check_module
 from nes_lab.nn.registry import epitome_layer_for
-from nes_lab.nn.starts import FrozenStarts
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.layer_plan import LayerPlan
 from nes_lab.records.options import EpitomeInit

@@ -10,8 +10,8 @@ from torch import nn
 from nes_lab import create_backbone, from_pretrained, materialize, save_pretrained
 from nes_lab.errors import OptionError
 from nes_lab.export.saved_config import read_saved_config
+from nes_lab.nn.frozen_starts import FrozenStarts
 from nes_lab.nn.index_learner import LearnerStarts
-from nes_lab.nn.starts import FrozenStarts
 from tests.export.networks import MODES, Net, compressed, same_state
 from tests.export.saving import NAMES, back, x
 

@@ -10,8 +10,8 @@ from nes_lab import create_backbone, from_pretrained, fuse, save_pretrained
 from nes_lab.errors import CheckpointError
 from nes_lab.export.saved_config import read_saved_config
 from nes_lab.nn.conv import EpitomeConv2d
+from nes_lab.nn.fixed_starts import FixedStarts
 from nes_lab.nn.linear import EpitomeLinear
-from nes_lab.nn.starts import FixedStarts
 from tests.export.networks import Net, compressed, same_state
 from tests.export.saving import NAMES, altered, back, refused, x
 

@@ -20,9 +20,9 @@ from nes_lab.execution import inference_cache
 from nes_lab.execution.layer_taps import LayerTaps
 from nes_lab.geometry.epitome_geometry import Scope
 from nes_lab.geometry.start_rules import ROUTING_MODES
+from nes_lab.nn.fixed_starts import FixedStarts
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.nn.registry import LAYERS
-from nes_lab.nn.starts import FixedStarts
 
 SPATIAL = {kind: {"linear": 0, "conv1d": 1, "conv3d": 3}.get(kind, 2) for kind in LAYERS}
 STATES: dict[str, Callable[[EpitomeLayer], object]] = {
