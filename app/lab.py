@@ -41,7 +41,7 @@ STYLE = """<style>
   .stColumn:has(.st-key-trade-verdict), .stColumn:has(.st-key-trade-verdict) > div { display: contents; }
   div:has(> .st-key-trade-figure) { order: 1; } div:has(> .st-key-trade-verdict) { order: 2; }
   div:has(> .st-key-trade-settings) { order: 3; } div:has(> .st-key-trade-methods) { order: 4; }
-  div:has(> .st-key-trade-published) { order: 5; }
+  div:has(> .st-key-trade-study) { order: 5; } div:has(> .st-key-trade-published) { order: 6; }
 }
 </style>"""
 
