@@ -77,8 +77,9 @@ def show_run(runs: list[RunInfo]) -> None:
             **in_address("view"),
         )
         axes = ask_axes() if view == "Training" else None
-    for note in run.notes:
-        st.text(note)
+    with st.container():  # the same place for the view below, with and without notes
+        for note in run.notes:
+            st.text(note)
     if view == "Network":
         show_network(run)
     elif view == "Predictions":
