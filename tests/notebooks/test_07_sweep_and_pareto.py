@@ -34,8 +34,10 @@ def test_notebook_07_compares_its_predictions_and_runs_nothing_twice(story):
     assert "Warning" not in text
 
 
-def test_notebook_07_draws_measured_and_published_numbers_apart(story):
-    measured, published = figures(story)
+def test_notebook_07_draws_runs_published_numbers_and_the_study_apart(story):
+    measured, published, study = figures(story)
     assert measured["layout"]["title"]["text"] == "Top-1 against MAdds"
     assert {"tiled", "free"} <= {trace.get("name") for trace in measured["data"]}
     assert published["layout"]["title"]["text"] == "As published, ImageNet"
+    assert study["layout"]["title"]["text"].startswith("Measured study")
+    assert {"narrower network", "tiled epitomes on both axes"} <= {trace["name"] for trace in study["data"]}
