@@ -73,7 +73,8 @@ def live(
     if other_id is not None:
         with suppress(RunError):  # it was deleted a moment ago
             other = curves_of(run_of(other_id))
-    with st.container():  # an alarm that comes or goes must not move the curves to another place, where they lose their zoom
+    # a container of their own: an alarm that comes or goes must not move the curves to another place, where they lose their zoom
+    with st.container():
         for alarm in run_alarms(info, curves.metrics, curves.events, curves.moves, run.folder):
             st.markdown(f":orange[:material/warning: {plain_text(in_words(alarm))}]")
     left, right = st.columns([3, 1], gap="medium")
