@@ -24,6 +24,7 @@
 ``fixed_starts``: holds starts that a rule sets, and makes the starts of a new layer.
 ``frozen_starts``: holds starts that training no longer changes.
 ``reading_record``: stores in a state dict how a layer reads its epitome, and refuses tensors of a layer that reads differently.
+``tied_parameters``: keeps parameters shared that layers share, also where torch makes new ones, as in ``to_empty()``.
 ``free_starts``: holds starts as parameters that training learns: as distances from fixed positions.
 ``index_learner``: predicts the starts from the layer's input with a small network.
 ``predict_step``: predicts the starts of one training step with few calls, on a CPU.

@@ -35,6 +35,7 @@ from nes_lab.nn.layer_forward import LayerForward
 from nes_lab.nn.reading_record import ReadingRecord
 from nes_lab.nn.sampled_weight import CANNOT_BE_SET, SampledWeight, refuse_to_set
 from nes_lab.nn.starts import LayerFacts, Starts
+from nes_lab.nn.tied_parameters import TiedParameters
 from nes_lab.records.columns import columns
 from nes_lab.records.options import EpitomeDtype, ExecutionOption, LearnerKind, Routing, Squash
 from nes_lab.records.table import Table
@@ -58,7 +59,7 @@ class SnapReport:
     relative_change: float
 
 
-class EpitomeLayer(LayerForward, ReadingRecord, DenseExchange):
+class EpitomeLayer(LayerForward, ReadingRecord, DenseExchange, TiedParameters):
     """Base class of the epitome layers. Use a subclass such as :class:`EpitomeConv2d` or :class:`EpitomeLinear`.
 
     Args:
