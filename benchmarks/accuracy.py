@@ -26,6 +26,7 @@ from benchmarks.accuracy_parts.rows import Row, add_row, read_rows
 from benchmarks.accuracy_parts.study import Study, Training, read_study, trainings
 from nes_lab.errors import MissingPackageError
 from nes_lab.packages import need
+from nes_lab.runs.allocator import allocator_settings
 from nes_lab.runs.replace import write_target
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -205,7 +206,7 @@ def start(training: Training, options: argparse.Namespace) -> subprocess.Popen:
     threads = options.threads or max(1, (os.cpu_count() or 1) // options.jobs)
     command = [sys.executable, "-m", "benchmarks.accuracy", "--size", options.size, "--train", training.id]
     command += ["--shared", str(options.shared), "--results", str(options.results), "--runs", str(options.runs)]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)} | allocator_settings()
     return subprocess.Popen(command, cwd=ROOT, env=environment)
 
 

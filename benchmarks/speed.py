@@ -210,13 +210,15 @@ def page_text() -> str:
     """Return docs/speed.md, written from the committed result files."""
     import json
 
+    from benchmarks.allocator import RESULTS as KEPT
     from benchmarks.plain_eval import RESULTS as PLAIN
     from benchmarks.speed_parts.page import page
 
     def read(path: Path) -> dict[str, Any] | None:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
-    return page(merged([found for path in result_files() if (found := read(path))]), read(PLAIN), read(BEFORE))
+    jobs = merged([found for path in result_files() if (found := read(path))])
+    return page(jobs, read(PLAIN), read(BEFORE), read(KEPT))
 
 
 def result_files() -> list[Path]:

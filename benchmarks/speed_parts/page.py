@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.speed_parts.allocator import allocator
 from benchmarks.speed_parts.in_short import before_and_now, in_short
 from benchmarks.speed_parts.plain_eval import plain_eval
 from benchmarks.speed_parts.settings import RELU_MIB
@@ -27,13 +28,14 @@ __all__ = ["page"]
 Data = dict[str, Any]
 
 
-def page(data: Data, plain: Data | None = None, before: Data | None = None) -> str:
+def page(data: Data, plain: Data | None = None, before: Data | None = None, kept: Data | None = None) -> str:
     """Return the complete page as Markdown.
 
     Args:
         data: The contents of the result file.
         plain: The contents of results/plain_eval.json; None if it was not measured.
         before: The contents of results/before_speed.json, which an earlier commit measured; None if there is none.
+        kept: The contents of results/allocator.json; None if it was not measured.
     """
     sections = [
         _head(data),
@@ -47,6 +49,7 @@ def page(data: Data, plain: Data | None = None, before: Data | None = None) -> s
         "## Plain evaluation, and the call that makes it fast\n\n" + plain_eval(plain),
         "## Training steps\n\n" + training_table(data),
         "### Learned starts: before and now\n\n" + before_and_now(data, before),
+        "### Freed memory is kept\n\n" + allocator(kept),
         "### Peak memory of a step\n\n" + memory_table(data),
         "## Single layers\n\n" + layer_tables(data),
         "### Factorized layers of equal params\n\n" + factorized_table(data),

@@ -19,6 +19,7 @@ from nes_lab.experiment.open_runs import open_run
 from nes_lab.experiment.ranks import is_first, is_rank
 from nes_lab.experiment.run import Run
 from nes_lab.progress_bar import OnProgress, ProgressEvent, event_text
+from nes_lab.runs.allocator import keep_freed_memory
 from nes_lab.runs.info import result_names
 from nes_lab.text import format_seconds, format_value
 
@@ -70,7 +71,11 @@ def print_end(run: Run) -> int:
 
 @contextmanager
 def shown_progress() -> Iterator[OnProgress]:
-    """Yield a function that shows the progress of a training: as a bar on a terminal, in a file or pipe as one line per epoch."""
+    """Yield a function that shows the progress of a training: as a bar on a terminal, in a file or pipe as one line per epoch.
+
+    The process keeps the memory that it frees from then on, which makes training on a CPU faster.
+    """
+    keep_freed_memory()
     if not is_first():
         yield _ignore_event
         return

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from nes_lab.errors import CheckpointError, NesLabError, RunError
 from nes_lab.progress_bar import OnProgress
+from nes_lab.runs.allocator import allocator_settings
 from nes_lab.runs.launcher import cancel, settle
 from nes_lab.runs.put_back import refusal_of
 from nes_lab.runs.spawn import end_python, start_python
@@ -231,6 +232,7 @@ def _start(store: RunStore, run_id: str, rank: int, processes: int, place: Path)
     if sys.platform == "linux":
         defaults |= dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), "lo")
     environment |= {name: value for name, value in defaults.items() if name not in os.environ}
+    environment |= allocator_settings()
     words = ["-m", "nes_lab.cli", "_run", run_id, "--root", str(store.root)]
     try:
         return start_python(words, None, environment=environment)

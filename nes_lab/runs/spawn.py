@@ -17,6 +17,7 @@ from pathlib import Path
 
 from nes_lab.errors import RunError
 from nes_lab.runs import layout
+from nes_lab.runs.allocator import allocator_settings
 from nes_lab.runs.files import read_json, rotate
 
 __all__ = ["end_python", "reap", "start_detached", "start_queue_runner", "start_python", "start_worker"]
@@ -41,7 +42,7 @@ def start_worker(root: Path, run: Path) -> int:
     rotate(run / layout.LOG, LOG_BYTES, LOG_KEEP)
     words = ["-m", "nes_lab.cli", "_run", run.name, "--root", str(root)]
     # Relative paths in the run's configuration refer to the folder from which the run was created.
-    return _start(words, run / layout.LOG, cwd=_birthplace(run))
+    return _start(words, run / layout.LOG, cwd=_birthplace(run), environment=allocator_settings())
 
 
 def start_queue_runner(root: Path) -> int | None:
@@ -150,8 +151,14 @@ def end_python(child: subprocess.Popen[bytes], patience: float) -> None:
     child.wait()
 
 
-def _start(words: list[str], log: Path, keep: tuple[int, ...] = (), cwd: str | None = None) -> int:
-    child = start_python(words, log, keep=keep, cwd=cwd)
+def _start(
+    words: list[str],
+    log: Path,
+    keep: tuple[int, ...] = (),
+    cwd: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> int:
+    child = start_python(words, log, keep=keep, cwd=cwd, environment=environment)
     _children.append(child)
     return child.pid
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nes_lab.errors import RunError
 from nes_lab.runs import claims, layout
+from nes_lab.runs.allocator import allocator_settings
 from nes_lab.runs.info import RunInfo, is_cancel_requested
 from nes_lab.runs.launcher import requeue
 from nes_lab.runs.spawn import end_python, start_python
@@ -76,7 +77,7 @@ def _train(store: RunStore, run_id: str, place: str) -> None:
         "--root",
         str(store.root),
     ]
-    child = start_python(words, store.path(run_id) / layout.LOG, cwd=place)
+    child = start_python(words, store.path(run_id) / layout.LOG, cwd=place, environment=allocator_settings())
     try:
         child.wait()
     finally:  # also when Ray cancels this task

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import opponents, plain_eval, speed
+from benchmarks import allocator, opponents, plain_eval, speed
 from benchmarks.speed_parts.floors import LayerFloor, floor_network, training_floor
 from benchmarks.speed_parts.layers import AXES, MOBILENETV2, RESNET50, Shape, epitome_layer
 from benchmarks.speed_parts.page import page
@@ -117,6 +117,12 @@ def test_plain_evaluation_is_timed_beside_the_copy_for_inference(monkeypatch):
     monkeypatch.setattr(Settings, "effort", lambda *given, **options: Effort(2, 2, 0.0, 1))
     found = plain_eval.measure("mobilenetv2_100", 0.75, "separable", 1, "free", pixels=64)
     assert found["rounds"] == 2 and found["median_ms"].keys() == {"dense", "plain", "for_inference"}
+
+
+def test_steps_with_both_settings_of_the_allocator_run_in_turns():
+    found = allocator.measure("cifar_resnet14", 16, 8, "float32", steps=2)
+    assert found["steps"] == 2 and found["lowest_ratio"] <= found["ratio"] <= found["highest_ratio"]
+    assert min(found["ms"]) > 0 and min(found["peak_mib"]) > 100
 
 
 def step(routing, ratio, **more):
