@@ -27,6 +27,7 @@
 ``queue_runner``: start waiting runs when their turn comes, as a separate process.
 ``launcher``: decide which waiting run starts next; start and cancel runs.
 ``spawn``: start processes that continue when the terminal or the app is closed.
+``allocator``: set up the memory allocator of processes that train, so that a step does not fetch its pages again.
 ``checkpoints``: save, check and find checkpoints, and delete old ones.
 ``checkpoint_score``: say how good a checkpoint is in validation, and find the best one.
 ``references``: find the runs and the dense network that a run's network can be compared with.
