@@ -67,6 +67,7 @@ def _entry(cell: Cell) -> Entry:
         "share": float(cell.budget.rstrip("%")) / 100,
         "contender": NAMES.get(cell.contender, contender(cell.contender).replace("`", "")),
         "top1": cell.test,
+        "seeds": [row["seed"] for row in cell.rows],
         "epochs": cell.rows[0]["epochs"],
         **{name: cell.rows[0][name] for name in COSTS if all(name in row for row in cell.rows)},
         "status": f"study {cell.study.name}",

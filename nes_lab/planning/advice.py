@@ -4,18 +4,23 @@ All numbers come from ``measured_accuracy.jsonl``, one line per contender: a nar
 with the status ``first look`` come from single trainings of prototypes. ``python -m benchmarks.accuracy --advice`` replaces them by rows of
 the study. Nothing is said where no row supports it.
 
+Two networks are compared seed by seed. One is called better only if the 95 % interval of the difference excludes 0
+(:mod:`nes_lab.runs.difference`). Otherwise the two are level, within the largest difference that the interval contains.
+
 Tests: tests/planning/test_advice.py
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from statistics import mean
 from typing import Any
 
 from nes_lab.records.compression_plan import CompressionPlan
 from nes_lab.records.measured_accuracy import measured
+from nes_lab.runs.difference import Difference, paired_difference
 from nes_lab.text import format_share
 
 __all__ = ["MOST_STORED", "NARROW", "ONE_EPITOME", "with_advice"]
@@ -47,64 +52,99 @@ def with_advice(plan: CompressionPlan) -> CompressionPlan:
 
 
 def _storage(plan: CompressionPlan, quantity: str) -> str:
-    """Advise one epitome for the whole network if little may be stored."""
+    """Compare one epitome for the whole network with a narrower network, if little may be stored."""
     share = getattr(plan.predicted, quantity) / getattr(plan.dense, quantity)
-    shared = all(layer.reads == "network" and layer.windows > 1 for layer in plan.layers.values())
-    pair = _pair(("params", "stored_bytes"), "residual", share, ONE_EPITOME)
     madds_limit = math.inf if plan.budget is None else plan.budget.limits(plan.dense).get("madds", math.inf)
-    if share > MOST_STORED or shared or pair is None or madds_limit < plan.dense.madds:
+    pairs = _pairs(("params", "stored_bytes"), "residual", share, ONE_EPITOME)
+    if share > MOST_STORED or madds_limit < plan.dense.madds or not pairs:
         return ""
-    narrow, epitome = pair
-    if mean(epitome["top1"]) <= mean(narrow["top1"]):
+    narrow, epitome = pairs[0]
+    found = _difference(epitome, narrow)
+    follows = all(layer.reads == "network" and layer.windows > 1 for layer in plan.layers.values())
+    if not found.is_known or (found.sign > 0 and follows):
         return ""
+    kept = f"for {format_share(share)} of the {'bytes' if quantity == 'stored_bytes' else 'params'}"
+    shared = "one epitome for all layers (share='network', windows=2)"
+    if found.sign > 0:
+        return (
+            f"{kept}, try {shared}: it was better than a narrower network by {_points(found)}, {_where(epitome)}. It does not save "
+            "multiply-adds"
+        )
+    if found.sign < 0:
+        return f"{kept}, a narrower network was better than {shared} by {_points(found)}, {_where(epitome)}"
     return (
-        f"for {format_share(share)} of the {'bytes' if quantity == 'stored_bytes' else 'params'}, try share='network' and windows=2, one "
-        f"epitome for all layers: {_compared(narrow, epitome)}. It does not save multiply-adds"
+        f"{kept}, {shared} and a narrower network are level within ±{found.level_within:.1f} points of top-1, {_where(epitome)}. The "
+        "narrower network also saves multiply-adds"
     )
 
 
 def _depthwise(plan: CompressionPlan, quantity: str) -> str:
-    """Advise a narrower network if depthwise convolutions, which stay dense, need much of the budget."""
+    """Compare epitomes with a narrower network if depthwise convolutions, which stay dense, need much of the budget."""
     kept = [layer for layer in plan.kept_layers.values() if layer.reason.startswith("depthwise")]
     share = sum(layer.dense.madds for layer in kept) / max(plan.predicted.madds, 1)
-    pair = _pair((quantity,), "depthwise", plan.predicted.madds / plan.dense.madds)
-    if share < NARROW or pair is None or mean(pair[1]["top1"]) >= mean(pair[0]["top1"]):
+    pairs = _pairs((quantity,), "depthwise", plan.predicted.madds / plan.dense.madds)
+    if share < NARROW or not pairs or any(_difference(epitome, narrow).sign > 0 for narrow, epitome in pairs):
         return ""
-    return (
-        f"depthwise convolutions stay dense and need {format_share(share)} of this plan's MAdds; a narrower network without epitomes may "
-        f"be better here: {_compared(*pair)}"
-    )
+    narrow, epitome = max(pairs, key=lambda pair: mean(pair[1]["top1"]))
+    found = _difference(epitome, narrow)
+    if not found.is_known and found.value >= 0:
+        return ""
+    start = f"depthwise convolutions stay dense and need {format_share(share)} of this plan's MAdds; a narrower network without epitomes"
+    name = epitome["contender"]
+    if found.sign < 0:
+        return f"{start} was better than {name} by {_points(found)}, {_where(epitome)}"
+    if found.is_known:
+        return f"{start} and {name} are level within ±{found.level_within:.1f} points of top-1, {_where(epitome)}"
+    top1 = f"{mean(narrow['top1']):.1f} % against {mean(epitome['top1']):.1f} % with {name}"
+    return f"{start} may be better here: {top1}, {_where(epitome)}, too few trainings for an interval"
 
 
-def _pair(
+def _pairs(
     quantities: tuple[str, ...], kind: str, share: float, contender: str = ""
-) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Return the rows of a narrower network and of epitomes at the measured budget nearest to a share.
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return the rows of a narrower network, each with one of epitomes, at the measured budget nearest to a share.
 
     Args:
         quantities: What may have been limited.
         kind: Kind of network.
         share: Share of the dense network's params, bytes or multiply-adds.
-        contender: The kind of epitomes; empty: the best one.
+        contender: The kind of epitomes; empty: all kinds.
     """
     rows = [row for row in measured() if row["quantity"] in quantities and row["kind"] == kind]
     epitomes = [row for row in rows if row["contender"] == contender or (not contender and row["contender"] != "width")]
-    if not epitomes:
-        return None
-    nearest = min({row["share"] for row in epitomes}, key=lambda known: abs(math.log(known / share)))
-    best = max((row for row in epitomes if row["share"] == nearest), key=lambda row: mean(row["top1"]))
+    nearest = min({row["share"] for row in epitomes}, key=lambda known: abs(math.log(known / share)), default=None)
     same = ("share", "quantity", "network", "status")
-    narrow = (r for r in rows if r["contender"] == "width" and all(r[name] == best[name] for name in same))
-    found = next(narrow, None)
-    return None if found is None else (found, best)
+    return [
+        (narrow, epitome)
+        for epitome in epitomes
+        for narrow in rows
+        if epitome["share"] == nearest
+        and narrow["contender"] == "width"
+        and all(narrow[name] == epitome[name] for name in same)
+    ]
 
 
-def _compared(narrow: dict[str, Any], epitome: dict[str, Any]) -> str:
-    numbers = {len(narrow["top1"]), len(epitome["top1"])}
-    most = max(numbers)
-    runs = "one training each" if most == 1 else f"{most} trainings {'at most' if len(numbers) > 1 else 'each'}"
-    mark = "a first look, not the study: " if "first look" in (narrow["status"], epitome["status"]) else ""
+def _difference(epitome: Mapping[str, Any], narrow: Mapping[str, Any]) -> Difference:
+    """Return the difference in points of top-1, with an interval if both have the same seeds."""
+    if epitome.get("seeds") and epitome["seeds"] == narrow.get("seeds"):
+        return paired_difference(epitome["top1"], narrow["top1"])
+    return Difference(mean(epitome["top1"]) - mean(narrow["top1"]))
+
+
+def _points(found: Difference) -> str:
+    """Return how far apart two networks are, without a sign, such as ``2.3 points of top-1 (95 % interval 0.5 to 4.2)``."""
+    assert found.low is not None and found.high is not None  # the caller has seen an interval
+    low, high = sorted((abs(found.low), abs(found.high)))
+    return f"{abs(found.value):.1f} points of top-1 (95 % interval {low:.1f} to {high:.1f})"
+
+
+def _where(row: Mapping[str, Any]) -> str:
+    """Return on what a row was measured, with the number of trainings."""
+    number = len(row["top1"])
+    runs = f"{number} seeds each" if number > 1 else "one training each"
+    mark = "a first look, not the study: " if row["status"] == "first look" else ""
+    of_what = {"madds": "MAdds", "params": "params", "stored_bytes": "bytes"}[row["quantity"]]
     return (
-        f"at {format_share(narrow['share'], digits=0)} of a {narrow['network']} on {narrow['data']}, {epitome['contender']} reached "
-        f"{mean(epitome['top1']):.1f} % top-1 and a narrower network {mean(narrow['top1']):.1f} % ({mark}{narrow['epochs']} epochs, {runs})"
+        f"measured at {format_share(row['share'], digits=0)} of the {of_what} of {row['network']} on {row['data']} ({mark}{row['epochs']} "
+        f"epochs, {runs})"
     )

@@ -58,6 +58,16 @@ class Difference:
             return 0
         return int(self.low > 0) - int(self.high < 0)
 
+    @property
+    def level_within(self) -> float | None:
+        """Largest difference in either direction that the interval contains, if the two cannot be told apart; otherwise None.
+
+        Examples:
+            >>> Difference(2.0, -1.0, 5.0).level_within, Difference(2.0, 1.0, 3.0).level_within, Difference(2.0).level_within
+            (5.0, None, None)
+        """
+        return None if self.low is None or self.high is None or self.sign else max(-self.low, self.high)
+
 
 def mean_difference(first: Sequence[float], second: Sequence[float], images: int | None = None) -> Difference:
     """Return the difference of the means of two networks, with its 95 % interval.

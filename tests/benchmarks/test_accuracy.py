@@ -123,6 +123,9 @@ def test_the_candidate_is_chosen_on_held_out_images_and_advised_if_its_interval_
     change(rows, "madds", "tiled", test_top1=[0.0, 3.0])
     noisy = choices(study_cells(study, rows))[0]
     assert noisy.advised is noisy.narrow and noisy.candidate is not noisy.narrow
+    assert noisy.difference is not None and noisy.difference.level_within is not None
+    level = f"narrower network | best on held-out images: epitomes, tiled starts, level within ±{noisy.difference.level_within:.2f} points"
+    assert level in evidence_page([(study, rows)])
     assert "no kind of epitomes has an interval above 0" not in evidence_page([(study, rows)])  # the learner has one
     change(rows, "madds", "learner", test_top1=-5.0)
     assert "no kind of epitomes has an interval above 0" in evidence_page([(study, rows)])
