@@ -138,7 +138,7 @@ def _trainer(config: Any, batch: int, kind: str) -> tuple[Any, list[dict[str, An
     model, teacher = dense, None
     if kind == "epitome":
         compression = config.compression.model_copy(
-            update={"initial_weights": "reset", "search_starts": False, "calibration": 0}
+            update={"initial_weights": "reset", "search_starts": False, "calibration": 0, "sequential": False}
         )
         model = replace_layers(
             dense, plan_from_config(dense, torch.zeros(1, 3, 224, 224), compression), initial_weights="reset"

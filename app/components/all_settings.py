@@ -83,7 +83,10 @@ def check_address() -> None:
     paths = [knob.path for knob in knobs() if knob.path in st.query_params and knob.path not in PLANNED]
     try:
         load_config(
-            {"compression": {"preset": "both_axes"}}, {path: choice_of(path, st.query_params[path]) for path in paths}
+            {
+                "compression": {"preset": "both_axes", "initial_weights": "fit"}
+            },  # as published weights are; the form has no field for it
+            {path: choice_of(path, st.query_params[path]) for path in paths},
         )
     except NesLabError as error:
         show_error(str(error))

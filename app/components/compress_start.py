@@ -1,6 +1,7 @@
 """Ask what a run starts from, on the page Compress: fresh weights, published weights, a saved network, or a run."""
 
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -14,7 +15,7 @@ from nes_lab.records.backbone_list import BackboneFacts
 from nes_lab.runs.layout import default_root
 from nes_lab.runs.store import RunStore
 
-__all__ = ["ask_start", "check_classes", "check_weights"]
+__all__ = ["ask_fit", "ask_start", "check_classes", "check_weights"]
 
 WEIGHTS_OF_RUN = ("last", "best", "averaged")
 
@@ -73,6 +74,26 @@ def check_weights(known: BackboneFacts | None, name: str, problems: list[str]) -
         problem(f"No weights are published for {name}. Start from scratch, or choose another backbone.", problems)
     else:
         st.caption("The weights are downloaded when the run begins, and each epitome is fitted to its layer's weight.")
+
+
+def ask_fit(routing: str) -> dict[str, Any]:
+    """Ask how epitomes are fitted to published weights, and return fields of the configuration's ``compression`` section.
+
+    A field is shown when the one that it needs is filled in.
+
+    Args:
+        routing: Who sets the starts. Only starts that are parameters (``free``) can be searched.
+    """
+    search = field_input("compression.search_starts")
+    if search and routing != "free":
+        st.caption(
+            plain_text(
+                f"Only the starts of free are searched. Those of {routing} stay as planned, and the epitomes are fitted."
+            )
+        )
+    images = field_input("compression.calibration") or 0 if search else 0
+    in_turn = field_input("compression.sequential") if images else False
+    return {"initial_weights": "fit", "search_starts": search, "calibration": images, "sequential": in_turn}
 
 
 def check_classes(start: StartFacts, classes: int, problems: list[str]) -> bool:

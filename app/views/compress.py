@@ -13,7 +13,7 @@ from app.components.compress_form import ask_data, ask_training
 from app.components.compress_layers import layer_card
 from app.components.compress_plan import plan_question, show_plan
 from app.components.compress_plane import ask_region, show_plane, show_sliders
-from app.components.compress_start import ask_start, check_classes, check_weights
+from app.components.compress_start import ask_fit, ask_start, check_classes, check_weights
 from app.components.data_check import data_check, show_samples
 from app.inputs import FROM_WEIGHTS, use_names_in_address
 from app.remembered import set_form_experiment
@@ -40,6 +40,7 @@ with form:
     if kind == FROM_WEIGHTS:
         backbone["pretrained"] = True
         check_weights(known, name, problems)
+    about_fit = st.container()
     slots: dict[str, Any] = {}
     budget = None if began is not None and began.compressed else ask_budget(slots)  # it is trained as it is
     data, facts = ask_data(known, problems)
@@ -47,7 +48,8 @@ with form:
     if began is not None:
         backbone["new_head"] = check_classes(began, facts.classes, problems)
     if budget is not None and kind == FROM_WEIGHTS:
-        budget["initial_weights"] = "fit"
+        with about_fit:
+            budget |= ask_fit(budget["routing"])
     training, loading, seed, label = ask_training(snap=bool(budget and budget["snap"]))
 config = {
     "label": label,

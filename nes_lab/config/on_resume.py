@@ -52,7 +52,8 @@ DECIDE = {
     "preprocess samples val_fold",
     "backbone": "name width pretrained new_head options",
     "compression": "params madds latency_ms stored_bytes preset strategy routing scope boundary patch_channels share windows epitome_dtype "
-    "round_to wiring min_channels include exclude overrides reach squash momentum learner initial_weights search_starts calibration snap",
+    "round_to wiring min_channels include exclude overrides reach squash momentum learner initial_weights search_starts calibration "
+    "sequential snap",
     "training": "epochs optimizer lr momentum optimizer_options weight_decay schedule decay_epochs decay_rate min_lr "
     "warmup_epochs warmup_lr label_smoothing mixup cutmix ema_decay ema_warmup kd_weight kd_temperature amp accumulate "
     "processes sync_batchnorm starts_lr_scale starts_warmup_epochs starts_momentum_end starts_freeze_epoch starts_snap_epoch "

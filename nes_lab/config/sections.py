@@ -254,6 +254,11 @@ class CompressionConfig(Section):
         le=10**6,
         description="Number of training images for calibrating the fit and measuring batch norms again; 0 fits to the weights alone.",
     )
+    sequential: bool = Field(
+        default=False,
+        description="Fit layer after layer, each on its inputs in the compressed network. This keeps more of the network, takes longer, "
+        "and needs images for calibrating the fit.",
+    )
     snap: bool = option_field("snap")
 
     @model_validator(mode="before")
@@ -295,6 +300,15 @@ class CompressionConfig(Section):
             raise ValueError("search_starts=true needs initial_weights='fit': the search fits epitomes to the weights")
         if self.calibration and not self.search_starts:
             raise ValueError(f"calibration={self.calibration} needs search_starts=true")
+        if self.sequential and not self.calibration:
+            raise ValueError(
+                "sequential=true needs calibration: give the number of training images for it, such as 256"
+            )
+        if self.sequential and (self.share != "layer" or self.windows > 1 or self.scope == "flat"):
+            raise ValueError(
+                f"sequential=true does not go with share={self.share!r}, windows={self.windows}, scope={self.scope!r}: a flat epitome is "
+                "fitted once to all its layers"
+            )
         if not budget and self.preset is None:
             raise ValueError(
                 "give params, madds, stored_bytes, latency_ms or several (or a preset); for a dense network leave compression empty"

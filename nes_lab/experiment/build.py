@@ -279,7 +279,8 @@ def _searched(
     assert compression is not None  # build calls this only for a compressed network
     batches = _calibration(data, compression.calibration, config.seed)
     dense.eval()
-    about = {"calibration": batches, "norms": batches, "seed": config.seed}
+    in_turn = compression.sequential  # such a fit corrects the norms on the way
+    about = {"calibration": batches, "sequential": in_turn, "norms": None if in_turn else batches, "seed": config.seed}
     called = {"search_starts": True, "example_input": example, "on_progress": on_progress}
     model, report = fit(dense, plan, **called, **about)
     return in_mode(model, training=True), report

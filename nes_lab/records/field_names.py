@@ -64,6 +64,7 @@ LABELS = {
     "compression.initial_weights": "First weights of the epitomes",
     "compression.search_starts": "Search the best starts first",
     "compression.calibration": "Images for calibrating the fit",
+    "compression.sequential": "Fit layer after layer",
     "compression.snap": "Round learned starts",
     "training.lr": "Learning rate",
     "training.momentum": "Momentum",

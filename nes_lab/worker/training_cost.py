@@ -107,7 +107,8 @@ def _plain(config: ExperimentConfig) -> ExperimentConfig:
     tree["training"] |= {"compile": False, "trackers": [], "processes": 1}
     tree["data"] |= {"download": False}
     if tree["compression"] is not None:
-        tree["compression"] |= {"initial_weights": "reset", "search_starts": False, "calibration": 0, "snap": False}
+        tree["compression"] |= {"initial_weights": "reset", "search_starts": False, "snap": False}
+        tree["compression"] |= {"calibration": 0, "sequential": False}
     return load_config(tree)
 
 

@@ -9,6 +9,7 @@ import torch
 import yaml
 
 import nes_lab
+from app.inputs import form_address
 from nes_lab.config import knobs, load_config
 from nes_lab.recipes.registry import experiment_tree
 from nes_lab.records.backbone_list import backbone_list
@@ -179,3 +180,21 @@ def test_training_is_folded_under_its_values(home, planner):  # noqa: F811
     assert title() == "Training: 7 epochs, batch 64, learning rate 0.05"
     at.number_input(key="data.batch_size").set_value(32).run()
     assert title() == "Training: 7 epochs, batch 32, learning rate 0.05"
+
+
+def test_published_weights_are_fitted_as_the_form_says(home, planner):  # noqa: F811
+    at = choose(open_page("compress", **{"start-from": "pretrained, fitted"}), "resnet18")
+    assert not {"compression.calibration", "compression.sequential"} & set(fields(at))  # they need a search of starts
+    at.toggle(key="compression.search_starts").set_value(True).run()
+    at.number_input(key="compression.calibration").set_value(64).run()
+    at.toggle(key="compression.sequential").set_value(True).run()
+    asked = {"initial_weights": "fit", "search_starts": True, "calibration": 64, "sequential": True}
+    assert asked.items() <= planner.compression.items() and not at.error and "Also set:" not in words(at)
+    command, python, text = (item.value for item in at.code[-3:])
+    compression = load_config(yaml.safe_load(text)).compression
+    assert compression is not None and asked.items() <= compression.model_dump().items()
+    assert "--compression.sequential true" in command and "'sequential': True" in python
+    again = open_page("compress", **form_address(load_config(yaml.safe_load(text)).to_dict()))
+    assert again.toggle(key="compression.sequential").value is True and not again.error
+    at.toggle(key="compression.search_starts").set_value(False).run()
+    assert planner.compression["sequential"] is False and not at.error

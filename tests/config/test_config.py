@@ -225,6 +225,9 @@ def test_patch_channels_are_one_number_or_a_pair(given, expected):
     assert load_config(config.to_dict()) == config
 
 
+FITTED = {"params": "50%", "initial_weights": "fit", "search_starts": True, "calibration": 64, "sequential": True}
+
+
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
@@ -235,6 +238,8 @@ def test_patch_channels_are_one_number_or_a_pair(given, expected):
         ({"madds": "50%", "overrides": "{"}, "as text it should be JSON"),
         ({"madds": "50%", "overrides": {"head": 3}}, "compression.overrides"),
         ({}, "latency_ms or several"),
+        ({"madds": "50%", "sequential": True}, "sequential=true needs calibration.* such as 256"),
+        (FITTED | {"windows": 2}, "sequential=true does not go with share='layer', windows=2"),
         ({"madds": "50%", "patch_channels": [4, 8, 16]}, "or a pair such as 16,32"),
         ({"madds": "50%", "patch_channels": "0,4"}, "or a pair such as 16,32"),
         ({"madds": "50%", "patch_channels": True}, "or a pair such as 16,32"),

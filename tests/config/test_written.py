@@ -26,6 +26,13 @@ EXPERIMENTS = {
         "backbone": {"options": {"drop_rate": 0.2}},
         "training": {"trackers": ["tensorboard"], "clip_grad": 1.0, "ema_warmup": False},
     },
+    "fitted layer after layer": {
+        "backbone": {"name": "resnet18", "pretrained": True},
+        "compression": {
+            **{"params": "50%", "initial_weights": "fit", "search_starts": True, "calibration": 64},
+            "sequential": True,
+        },
+    },
     "dense from a run": {"seed": 7, "start": "20261122-101500-digits-3f9c:best", "training": {"epochs": 3}},
 }
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+import nes_lab
 from nes_lab.config import load_config
+from nes_lab.datasets.sampling import stream_seed
 from nes_lab.errors import BudgetError, DataError, OptionError
 from nes_lab.experiment.build import build
 from nes_lab.nn.inspect import epitome_layers
@@ -32,6 +35,22 @@ def test_compressed_meets_its_budget_and_its_prediction(routing: str) -> None:
 def test_preset() -> None:
     built = build(load_config(SMALL | {"compression": {"preset": "released_x2"}}))
     assert built.cost.madds < built.dense_cost.madds
+
+
+def test_weights_of_a_file_are_fitted_layer_after_layer(tmp_path) -> None:
+    file = tmp_path / "dense.safetensors"
+    dense = nes_lab.create_backbone("small_mobilenetv2", num_classes=10, in_channels=1, width=0.5)
+    save_file(dense.state_dict(), file)
+    fitted = {"params": "60%", "round_to": 1, "routing": "free", "patch_channels": 1, "initial_weights": "fit"}
+    fitted |= {"search_starts": True, "calibration": 16}
+    tree = {"data": {"limit": 64}, "backbone": {"width": 0.5, "checkpoint": str(file)}}
+    at_once, in_turn = (build(load_config(tree | {"compression": fitted | {"sequential": s}})) for s in (False, True))
+    batches = [inputs for inputs, _ in in_turn.data.train.train_batches(16, seed=stream_seed(0, 3), epoch=0)][:1]
+    options = {"search_starts": True, "calibration": batches, "example_input": in_turn.data.example_input()}
+    wanted, _ = nes_lab.fit(dense.eval(), in_turn.plan, sequential=True, **options)
+    state = in_turn.model.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in wanted.state_dict().items())
+    assert any(not torch.equal(tensor, state[name]) for name, tensor in at_once.model.state_dict().items())
 
 
 def test_seed_decides_the_weights_and_global_states_do_not() -> None:
