@@ -36,7 +36,7 @@ def show_plane(question: dict[str, Any], planned: dict[str, Any]) -> None:
 
     st.markdown("**Where you are**: what this network can reach. Drag the point or a line, or click.")
     shares = shares_of(budget, planned["dense"])
-    figure = budget_plane(planned, shares, region, papers(question), budget["routing"])
+    figure = budget_plane(planned, shares, region, papers(question), budget.get("preset") or budget["routing"])
     plot(figure, key="plane", moved=move)
 
 

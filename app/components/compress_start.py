@@ -87,9 +87,7 @@ def ask_fit(routing: str) -> dict[str, Any]:
     search = field_input("compression.search_starts")
     if search and routing != "free":
         st.caption(
-            plain_text(
-                f"Only the starts of free are searched. Those of {routing} stay as planned, and the epitomes are fitted."
-            )
+            plain_text(f"Only starts set by free are searched. With {routing}, the fit keeps the starts of the plan.")
         )
     images = field_input("compression.calibration") or 0 if search else 0
     in_turn = field_input("compression.sequential") if images else False

@@ -221,7 +221,9 @@ class CompressionConfig(Section):
         description="Budget for the bytes of the saved tensors: a fraction such as 10% or 0.1, or a number such as 200k.",
     )
     preset: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
-        default=None, description="A named compression instead of a budget, such as released_x2 or both_axes."
+        default=None,
+        description="A named compression instead of a budget: small_file (one epitome for all layers; a ResNet's file shrinks to a "
+        "tenth), released_x2, both_axes, input_axis or output_axis.",
     )
     strategy: Strategy = option_field("strategy")
     routing: Routing = option_field("routing")
@@ -303,6 +305,10 @@ class CompressionConfig(Section):
         if self.sequential and not self.calibration:
             raise ValueError(
                 "sequential=true needs calibration: give the number of training images for it, such as 256"
+            )
+        if self.sequential and self.preset == "small_file":
+            raise ValueError(
+                "sequential=true does not go with preset='small_file': a flat epitome is fitted once to all its layers"
             )
         if self.sequential and (self.share != "layer" or self.windows > 1 or self.scope == "flat"):
             raise ValueError(

@@ -12,7 +12,7 @@ from torch import nn
 
 from nes_lab.geometry.start_rules import routing_mode
 from nes_lab.planning.planner import plan_for_budget
-from nes_lab.planning.presets import preset
+from nes_lab.planning.presets import SMALL_FILE, preset, small_file_options
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan
@@ -47,7 +47,9 @@ def plan_from_config(
         BudgetError: If the budget cannot be met. The message names the smallest counts that can be reached.
     """
     if config.preset is not None:
-        return preset(config.preset, model, example_input, epitome_dtype=getattr(config, "epitome_dtype", "float"))
+        return preset(
+            config.preset, model, example_input, epitome_dtype=getattr(config, "epitome_dtype", "float"), seed=seed
+        )
     return plan_for_budget(
         model,
         budget_of(config),
@@ -68,12 +70,14 @@ def plan_options(config: Any, seed: int = 0) -> PlanOptions:
     """Return the options of planning that a configuration describes.
 
     Args:
-        config: A ``CompressionConfig`` without a preset, or another object with the same fields.
+        config: A ``CompressionConfig``, or another object with the same fields. The options of the preset ``small_file`` are its own.
         seed: Seed of random routing.
 
     Raises:
         OptionError: If an option is not among its choices.
     """
+    if getattr(config, "preset", None) == SMALL_FILE:
+        return small_file_options(seed, config.epitome_dtype)
     return PlanOptions(**_options(config, seed))
 
 

@@ -38,6 +38,11 @@ def _paper(recipe: str, madds: str) -> Mapping[str, Any]:
     return tree | {"compression": {**tree["compression"], "madds": madds, "params": None}}
 
 
+def _small_file() -> Mapping[str, Any]:
+    tree = dict(experiment_tree("cifar10"))
+    return tree | {"label": "small file", "compression": {"preset": "small_file"}}
+
+
 def _half_resnet50() -> Mapping[str, Any]:
     tree = dict(experiment_tree("imagenet_finetune"))
     network = {"name": "resnet50", "pretrained": True}
@@ -48,6 +53,9 @@ def _half_resnet50() -> Mapping[str, Any]:
 CHIPS = (
     Chip("Digits", "Handwritten digits, 10 epochs: the smallest experiment; needs no download.", _small),
     Chip("CIFAR-10", "ResNet-56 at half its params, 200 epochs.", lambda: experiment_tree("cifar10")),
+    Chip(
+        "Small file", "ResNet-56 on CIFAR-10 in about a tenth of its bytes: all layers share one epitome.", _small_file
+    ),
     Chip(
         "Paper: MobileNetV2, 225 M",
         "The paper's budget for MobileNetV2 on ImageNet, about 225 M multiply-adds; training is this library's.",

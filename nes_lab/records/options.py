@@ -67,7 +67,7 @@ ExecutionName = Literal[
 ]
 ExecutionOption = Literal[ExecutionName, "auto"]
 """An execution (way to compute a layer), or ``auto`` for the one with the fewest multiply-adds."""
-PresetName = Literal["released_x2", "input_axis", "output_axis", "both_axes"]
+PresetName = Literal["released_x2", "input_axis", "output_axis", "both_axes", "small_file"]
 PresetWiring = Literal["expand_project", "expand_head"]
 SensitivityCost = Literal["loss", "residual"]
 ExportForm = Literal["materialized", "factored"]

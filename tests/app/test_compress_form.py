@@ -11,9 +11,10 @@ import yaml
 import nes_lab
 from app.inputs import form_address
 from nes_lab.config import knobs, load_config
+from nes_lab.recipes.chips import CHIPS
 from nes_lab.recipes.registry import experiment_tree
 from nes_lab.records.backbone_list import backbone_list
-from tests.app.test_views import open_page, planner, words  # noqa: F401 - a fixture
+from tests.app.test_views import figures, open_page, planner, words  # noqa: F401 - a fixture
 
 
 def choose(at, name):
@@ -120,6 +121,10 @@ def test_a_chip_fills_the_form_and_the_address(home, planner):  # noqa: F811
     )
     wanted = load_config(experiment_tree("imagenet_mobilenetv2"), {"compression.madds": "225M"})
     assert load_config(yaml.safe_load(at.code[-1].value)) == wanted
+    chip(at, "Small file")
+    assert any("you: small_file" in json.dumps(figure) for figure in figures(at))
+    assert planner.compression["preset"] == "small_file" and "madds" not in planner.compression
+    assert load_config(yaml.safe_load(at.code[-1].value)).compression == load_config(CHIPS[2].make()).compression
     chip(at, "Audio")
     assert planner.questions[-1]["backbone"]["name"] == "m5" and "madds" not in planner.compression
     chip(at, "ResNet-50, half")

@@ -33,6 +33,7 @@ EXPERIMENTS = {
             "sequential": True,
         },
     },
+    "named compression": {"compression": {"preset": "small_file", "epitome_dtype": "int8"}},
     "dense from a run": {"seed": 7, "start": "20261122-101500-digits-3f9c:best", "training": {"epochs": 3}},
 }
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 import nes_lab
+from nes_lab.config import load_config
 from nes_lab.errors import OptionError, PlanError
+from nes_lab.planning.from_config import plan_from_config, plan_options
+from nes_lab.planning.presets import small_file_options
 
 
 def _row(name: str, options: dict | None) -> tuple[str, str]:
@@ -84,9 +89,45 @@ def test_preset_along_axes_keeps_thin_layers_and_follows_patterns():
     assert list(nes_lab.preset("output_axis", model, x, include="0").layers) == ["0"]
 
 
+@pytest.mark.parametrize("dtype", ["float", "int8"])
+def test_small_file_gives_all_layers_one_epitome_that_small_weights_fill(dtype):
+    model, x = nes_lab.create_backbone("cifar_resnet14", num_classes=10), torch.randn(1, 3, 32, 32)
+    plan = nes_lab.preset("small_file", model, x, epitome_dtype=dtype, seed=3)
+    (epitome,) = plan.epitomes.values()
+    weights = sum(math.prod(layer.weight_shape) for layer in plan.layers.values())
+    assert epitome.params == weights // 16 and plan.predicted.madds == plan.dense.madds
+    share = plan.predicted.stored_bytes / plan.dense.stored_bytes
+    assert 0.08 < share < 0.1 if dtype == "float" else share < 0.055
+    assert {(layer.windows, layer.routing) for layer in plan.layers.values()} == {(2, "random")}
+    other = nes_lab.preset("small_file", model, x, epitome_dtype=dtype, seed=4)
+    assert all(other.layers[name].seed == layer.seed + 1 for name, layer in plan.layers.items())
+    assert plan == nes_lab.CompressionPlan.from_json(plan.to_json()) and plan.origin == "small_file, factor=16"
+    report = nes_lab.count(nes_lab.compress(model, plan), x)
+    assert (report.params, report.madds) == (plan.predicted.params, plan.predicted.madds)
+    twice = nes_lab.preset("small_file", model, x, epitome_dtype=dtype, factor=32)
+    assert twice.epitomes["network"].params == weights // 32
+    config = load_config({"compression": {"preset": "small_file", "epitome_dtype": dtype}})
+    assert plan_options(config.compression, 3) == small_file_options(3, dtype)
+    assert plan_from_config(model, x, config.compression, 3) == plan
+
+
+def test_small_file_has_larger_patches_for_1x1_convolutions_and_keeps_thin_and_depthwise_layers():
+    model = nes_lab.create_backbone("small_mobilenetv2", in_channels=1)
+    plan = nes_lab.preset("small_file", model, torch.randn(1, 1, 8, 8))
+    assert {layer.patch_channels for layer in plan.layers.values()} == {(8, 8)}
+    assert all("small_file" in layer.why for layer in plan.layers.values())
+    assert "depthwise" in " ".join(plan.kept.values()) and "stem.0" in plan.kept
+    only = nes_lab.preset(
+        "small_file", nn.Sequential(nn.Conv2d(16, 16, 3), nn.Linear(30, 64)), torch.randn(1, 16, 32, 32)
+    )
+    assert only.layers["0"].patch_channels == (4, 4) and only.layers["1"].patch_channels == (8, 8)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
+        ("small_file", {"head": True}, "head does not go with the preset 'small_file'"),
+        ("small_file", {"factor": 1}, "factor=1"),
         ("both_axis", {}, "Did you mean 'both_axes'"),
         ("both_axes", {"factor": 1}, "factor=1"),
         ("both_axes", {"head": True}, "head does not go with the preset 'both_axes'"),
