@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 
 from benchmarks.accuracy_parts.cells import BASELINE, DENSE, Cell, against, baseline, find, study_cells
+from benchmarks.accuracy_parts.learning_rates import learning_rate_threats
 from benchmarks.accuracy_parts.rows import Row
 from benchmarks.accuracy_parts.study import Study, trainings
 from benchmarks.accuracy_parts.titles import COSTS, contender, interval, minutes, network, not_run
@@ -188,6 +189,7 @@ def _threats(cells: Sequence[Cell], rows: Sequence[Row]) -> list[str]:
         "* The interval knows the spread over seeds only, not that of another choice of test images.",
         "* The trainings are short. What holds after them need not hold after hundreds of epochs, or for other data.",
         "* The list of learning rates is short, and each is chosen with one seed at the first budget of a part.",
+        *learning_rate_threats(cells),
         "* Multiply-adds are not time: see [speed.md](speed.md). Each table makes one cost equal; the others stand beside it.",
         "* The narrower network has its channels chosen per stage to use its budget. Pruning and other ways to choose them are not here.",
         '* A cell that reads "not run" was not trained. Its price is estimated from trainings of the same contender or part. '
