@@ -8,6 +8,7 @@ axis reads, and the factor of each cell.
 ``slices``: expands or folds an axis in a few contiguous slices.
 ``row_operations``: multiplies a sparse sampling matrix with one axis of a tensor.
 ``axis_reading``: expands and folds a channel axis in a training step on a CPU, with few calls.
+``learned_cells``: keeps which cells are read while starts are learned, and turns starts into factors.
 ``array_views``: reads small tensors as numpy arrays that share their memory.
 ``empty_copy``: base class of caches that are empty after a module was copied.
 ``triton_rows``: runs these multiplications on CUDA.

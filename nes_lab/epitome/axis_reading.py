@@ -1,7 +1,7 @@
 """Fold and expand a channel axis in a training step on a CPU, without autograd and with few calls.
 
-A layer with few multiply-adds spends most of its time in calls, not in arithmetic. So the small tables here are numpy arrays:
-a numpy call takes less time than a torch call.
+A layer with few multiply-adds spends most of its time in calls, not in arithmetic. So the factors here are numpy arrays: a numpy call
+takes less time than a torch call.
 
 Tests: tests/execution/test_factored_step.py
 """
@@ -9,8 +9,6 @@ Tests: tests/execution/test_factored_step.py
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
@@ -20,13 +18,42 @@ from torch import Tensor
 
 from nes_lab.epitome.constants import arange_column, constant
 from nes_lab.epitome.slices import CellSlice
-from nes_lab.epitome.taps import AxisTaps, axis_taps, start_cells
-from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.epitome.taps import AxisTaps
 
-__all__ = ["AxisReading", "LearnedCells", "StepStarts", "from_columns", "to_columns"]
+__all__ = ["AxisReading", "AxisRows", "from_columns", "to_columns"]
 
 _COLUMNS_UP_TO = 64
 """With at most this many positions, dot products are faster after the samples of a batch were put side by side."""
+
+
+class AxisRows(NamedTuple):
+    """Holds a sampling matrix and its transpose as compressed sparse rows, as :class:`~nes_lab.epitome.taps.RowTable` does.
+
+    Args:
+        cell: Cell (column) of each entry, with the entries ordered by channel.
+        channel: Channel (row) of each entry, with the entries ordered by cell.
+        cell_begins: Where the entries of each cell begin, with the entries ordered by cell.
+        begins: Where the entries of each channel begin, with the entries ordered by channel.
+        channel_of: Channel of each entry, with the entries ordered by channel. Only learned starts need it.
+        channels, cells: Numbers of channels and of epitome cells.
+        per_row: Number of entries per channel.
+    """
+
+    cell: Tensor
+    channel: Tensor
+    cell_begins: Tensor
+    begins: Tensor
+    channel_of: Tensor | None
+    channels: int
+    cells: int
+    per_row: int
+
+    @classmethod
+    def of(cls, taps: AxisTaps) -> AxisRows:
+        """Return the rows of taps: of the cells that each channel reads."""
+        rows = taps.rows()
+        channels = taps.lower.shape[0]
+        return cls(rows.cell, rows.channel, rows.cell_begins, rows.begins, None, channels, taps.cells, rows.per_row)
 
 
 class AxisReading(NamedTuple):
@@ -35,52 +62,72 @@ class AxisReading(NamedTuple):
     Tensors are contiguous. Their axis ``dim``, 0 or 1, has the channels or the cells.
 
     Args:
-        taps: The cells that each channel reads; its slices, if it has some, are used.
-        shares: Factors of the cells, of shape ``(channels, 2)``; None: each channel reads one cell, with the factor 1.
+        rows: The cells that each channel reads; None if the axis is read in slices.
+        by_channel: Factors of the cells, ordered by channel; None: each channel reads one cell, with the factor 1.
+        by_cell: The same factors, ordered by cell.
+        slices: Slices in which the axis is read; None if there are none.
+        cells: Number of epitome cells; only used with slices.
     """
 
-    taps: AxisTaps
-    shares: np.ndarray | None = None
+    rows: AxisRows | None
+    by_channel: np.ndarray | None = None
+    by_cell: np.ndarray | None = None
+    slices: tuple[CellSlice, ...] | None = None
+    cells: int = 0
+
+    @classmethod
+    def fixed(cls, taps: AxisTaps, dtype: torch.dtype) -> AxisReading:
+        """Return how taps are read: the cells that each channel reads, and factors that no gradient reaches.
+
+        Args:
+            taps: The taps.
+            dtype: Data type of the tensors that are folded and expanded.
+        """
+        if taps.slices is not None:
+            return cls(None, slices=taps.slices, cells=taps.cells)
+        by_channel, by_cell = (None if s is None else s.to(dtype).numpy() for s in (taps.shares(), taps.shares_by_cell))
+        return cls(AxisRows.of(taps), by_channel, by_cell)
 
     def expand(self, cells: Tensor, dim: int) -> Tensor:
         """Give each channel the cells that it reads. The result has the channels along ``dim``."""
-        if self.taps.slices is not None:
-            parts = [_part(cells, dim, begin, length) for _, begin, length in self.taps.slices]
+        rows = self.rows
+        if rows is None:
+            parts = [_part(cells, dim, begin, length) for _, begin, length in self.slices or ()]
             return parts[0].clone() if len(parts) == 1 else torch.cat(parts, dim)
-        shares = None if self.shares is None else self.shares.reshape(-1)
-        rows = self.taps.rows()
         if dim == 0 or cells.shape[0] == 1:
-            return _bags_of_one(cells, dim, rows.cell, rows.begins, shares)
-        channels = self.taps.lower.shape[0]
-        offsets = constant(cells, _even_offsets, channels * cells.shape[0], rows.per_row)
-        return _bags(cells, dim, rows.cell, offsets, channels, shares)
+            return _bags_of_one(cells, dim, rows.cell, rows.begins, self.by_channel)
+        offsets = constant(cells, _even_offsets, rows.channels * cells.shape[0], rows.per_row)
+        return _bags(cells, dim, rows.cell, offsets, rows.channels, self.by_channel)
 
     def fold(self, channels: Tensor, dim: int) -> Tensor:
         """Add each channel onto the cells that it reads. The result has the cells along ``dim``."""
-        if self.taps.slices is not None:
-            return _fold_slices(channels, dim, self.taps.slices, self.taps.cells)
-        rows = self.taps.rows()
-        shares = None if self.shares is None else self.shares.reshape(-1)[rows.order_array]
+        rows = self.rows
+        if rows is None:
+            return _fold_slices(channels, dim, self.slices or (), self.cells)
         if dim == 0 or channels.shape[0] == 1:
-            return _bags_of_one(channels, dim, rows.channel, rows.cell_begins, shares)
-        offsets = _repeated(rows.cell_begins, rows.order.shape[0], channels.shape[0])
-        return _bags(channels, dim, rows.channel, offsets, self.taps.cells, shares)
+            return _bags_of_one(channels, dim, rows.channel, rows.cell_begins, self.by_cell)
+        offsets = _repeated(rows.cell_begins, rows.channel.shape[0], channels.shape[0])
+        return _bags(channels, dim, rows.channel, offsets, rows.cells, self.by_cell)
 
     def dots(self, channels: Tensor, cells: Tensor, dim: int) -> np.ndarray:
-        """Return the gradient of ``shares``: for each channel, the dot products of its row with the rows of the cells that it reads."""
+        """Return the gradient of the factors, ordered by channel, as one row of numbers.
+
+        They are the dot products of each channel's row with the rows of the cells that it reads.
+        """
+        rows = self.rows
+        assert rows is not None  # learned starts lie between cells
+        assert rows.channel_of is not None
+        if channels.numel() == 0:
+            return np.zeros(rows.channels * rows.per_row)
         if dim and channels.shape[0] > 1 and prod(channels.shape[2:]) <= _COLUMNS_UP_TO:
             channels, cells, dim = to_columns(channels), to_columns(cells), 0
-        rows, outer, count = self.taps.rows(), channels.shape[0] if dim else 1, self.taps.lower.shape[0]
-        if channels.numel() == 0:
-            return np.zeros((count, rows.per_row))
-        if outer == 1:
-            bag, index = rows.channel_of, rows.cell
-        else:
-            bag = constant(channels, _channel_of, outer * count, rows.per_row)
-            index = _repeated(rows.cell, self.taps.cells, outer)
-        a, b = (_as_rows(t, dim) for t in (channels, cells))
+        outer, bag, index = channels.shape[0] if dim else 1, rows.channel_of, rows.cell
+        if outer > 1:
+            bag = constant(channels, _channel_of, outer * rows.channels, rows.per_row)
+            index = _repeated(rows.cell, rows.cells, outer)
+        a, b = _as_rows(channels, dim), _as_rows(cells, dim)
         dots = torch.ops.aten._embedding_bag_per_sample_weights_backward(a, b, index, bag, bag, 0).numpy()
-        return dots.reshape(count, -1) if outer == 1 else dots.reshape(outer, count, -1).sum(0)
+        return dots if outer == 1 else dots.reshape(outer, -1).sum(0)
 
 
 def _part(tensor: Tensor, dim: int, begin: int, length: int) -> Tensor:
@@ -181,101 +228,3 @@ def from_columns(columns: Tensor, samples: int, sizes: Sequence[int]) -> Tensor:
     out = torch.empty((samples, channels, *sizes), dtype=columns.dtype)
     strides = (positions, columns.shape[1], *out.stride()[2:])
     return out.copy_(columns.as_strided(out.shape, strides, columns.storage_offset()))
-
-
-# ---- learned starts ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class LearnedCells:
-    """Keeps which cells the channels of an axis read, as long as no start leaves its cell. Then only the fractions are new.
-
-    Args:
-        geometry: Shapes of weight and epitome; the scope is separable.
-        axis: Index of the channel axis: 0 or 1.
-        base: Lower cell of each patch, before it wraps around with the circular boundary.
-        taps: The cells that each channel reads.
-    """
-
-    geometry: EpitomeGeometry
-    axis: int
-    base: np.ndarray
-    taps: AxisTaps
-
-    @classmethod
-    def of(cls, starts: np.ndarray, geometry: EpitomeGeometry, axis: int) -> LearnedCells:
-        """Find the cells of given starts, which lie inside the epitome if the boundary is ``clamp``."""
-        with torch.inference_mode(False), torch.no_grad():  # training may use it later
-            given = torch.from_numpy(starts)
-            base = start_cells(given, geometry, axis).numpy()
-            return cls(geometry, axis, base, axis_taps(given, geometry, axis, fractional=True))
-
-    @cached_property
-    def highest(self) -> np.ndarray:
-        """Largest fraction of each patch inside its cell: below 1, or 1 at the upper end of the epitome."""
-        below = np.nextafter(np.ones_like(self.base), 0)
-        if self.geometry.boundary == "circular":
-            return below
-        return np.where(self.base >= self.geometry.limits(self.axis) - 1, 1, below).astype(self.base.dtype)
-
-    @cached_property
-    def begins(self) -> np.ndarray:
-        """First channel of each patch."""
-        axis = self.geometry.axes[self.axis]
-        return np.arange(0, axis.size, axis.patch)
-
-    def fractions(self, starts: np.ndarray) -> np.ndarray | None:
-        """Return how far each start is above its lower cell; None if a start has left its cell."""
-        if starts.dtype != self.base.dtype:
-            return None
-        fractions = starts - self.base
-        inside = fractions >= 0  # False for NaN
-        inside &= fractions <= self.highest
-        return fractions if inside.all() else None
-
-    def reading(self, fractions: np.ndarray, dtype: np.dtype) -> AxisReading:
-        """Return how the axis is read if each start lies ``fractions`` above its lower cell.
-
-        Args:
-            fractions: One number per patch.
-            dtype: Data type of the tensors that are folded and expanded.
-        """
-        patch_of = self.geometry.axes[self.axis].patch_of
-        shares = np.empty((len(patch_of), 2), dtype)
-        shares[:, 1] = upper = fractions[patch_of]
-        np.subtract(1, upper, out=shares[:, 0], casting="same_kind")
-        return AxisReading(self.taps, shares)
-
-    def gradient(self, of_shares: np.ndarray) -> np.ndarray:
-        """Turn the gradient of the shares into the gradient of the starts."""
-        return np.add.reduceat(of_shares[:, 1] - of_shares[:, 0], self.begins)
-
-
-class StepStarts(NamedTuple):
-    """Holds the starts of one channel axis in one step, and how their gradient reaches the tensor that they come from.
-
-    Args:
-        cells: The cells, which are kept from step to step.
-        fractions: How far each start is above its lower cell.
-        unclamped: Starts before they were clamped to the epitome; None if nothing clamps them. At a bound, a gradient passes
-            only if gradient descent would move the start inside.
-        limits: Largest start of each patch.
-        source: Number of the tensor, among those that are learned, from which the starts come.
-        part: Where in this tensor the starts of the axis are; None: it holds no others.
-    """
-
-    cells: LearnedCells
-    fractions: np.ndarray
-    unclamped: np.ndarray | None
-    limits: np.ndarray | None
-    source: int
-    part: slice | None
-
-    def gradient(self, of_shares: np.ndarray) -> np.ndarray:
-        """Turn the gradient of the shares into the gradient of the source."""
-        found = self.cells.gradient(of_shares)
-        if self.unclamped is None:
-            return found
-        blocked = ((self.unclamped <= 0) & (found >= 0)) | ((self.unclamped >= self.limits) & (found <= 0))
-        found[blocked] = 0
-        return found

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -141,16 +140,6 @@ class RowTable:
     def begins(self) -> Tensor:
         """Index of each channel's first entry; shape ``(C,)``."""
         return self.offsets[:-1]
-
-    @cached_property
-    def channel_of(self) -> Tensor:
-        """Channel of each entry, with the entries ordered by channel; shape ``(C * per_row,)``."""
-        return torch.arange(self.cell.shape[0], device=self.cell.device) // self.per_row
-
-    @cached_property
-    def order_array(self) -> np.ndarray:
-        """The indices ``order`` as a numpy array, on a CPU."""
-        return self.order.numpy()
 
 
 def _row_table(taps: AxisTaps) -> RowTable:

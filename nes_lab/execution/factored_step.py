@@ -18,31 +18,20 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from nes_lab.epitome.axis_reading import AxisReading, StepStarts, from_columns, to_columns
+from nes_lab.epitome.axis_reading import AxisReading, from_columns, to_columns
+from nes_lab.epitome.learned_cells import StepStarts
 from nes_lab.epitome.sampling import expand, fold
 from nes_lab.epitome.slices import channels_inside
 from nes_lab.epitome.taps import AxisTaps
 from nes_lab.epitome.transforms import recording, transforming
 from nes_lab.execution.base import CONVS, LayerOp
 
-__all__ = ["AxisStep", "FactoredStep", "factored_step", "step_possible"]
+__all__ = ["FactoredStep", "factored_step", "step_possible"]
 
 _DTYPES = (torch.float32, torch.float64)
 _PLAIN = (Tensor, nn.Parameter)
 _SMALL_MAP, _MOST_COLUMNS = 64, 1024
 """Largest map, and largest number of positions in a batch, that are computed as one matrix product for all samples."""
-
-
-class AxisStep(NamedTuple):
-    """Says how one channel axis is read in one step, and where its starts come from.
-
-    Args:
-        reading: The cells that each channel reads, and their factors.
-        starts: How gradients reach the learned starts; None if the starts are not learned.
-    """
-
-    reading: AxisReading
-    starts: StepStarts | None
 
 
 class FactoredStep(NamedTuple):
@@ -53,12 +42,14 @@ class FactoredStep(NamedTuple):
         output, input: How the output and the input channels read the epitome; None: channel ``i`` reads cell ``i``.
         taps: Function that returns the taps of the output axis and of the input axis from the tensors that hold learned starts.
             The gradients of these tensors can be differentiated again.
+        starts: The starts of all axes, and how gradients reach them; None if they are not learned.
     """
 
     op: LayerOp
-    output: AxisStep | None
-    input: AxisStep | None
+    output: AxisReading | None
+    input: AxisReading | None
     taps: Callable[[Sequence[Tensor]], tuple[AxisTaps | None, AxisTaps | None]]
+    starts: StepStarts | None = None
 
 
 def step_possible(x: Tensor, epitome: Tensor, op: LayerOp) -> bool:
@@ -115,8 +106,7 @@ def _by_weight(step: FactoredStep) -> bool:
     For 1x1 convolutions of large maps the weight is much smaller than the maps. So the products of each start are computed from the
     weight, and only the input is kept for the backward pass, as for a dense layer.
     """
-    learned = any(axis is not None and axis.starts is not None for axis in (step.output, step.input))
-    return learned and _pointwise(step.op)
+    return step.starts is not None and _pointwise(step.op)
 
 
 class _Step(torch.autograd.Function):
@@ -131,10 +121,10 @@ class _Step(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor | None]:
         matrix = _as_matrix(step.op, x.shape)
         dim, channels = (0, to_columns(x)) if matrix else (1, x)
-        folded = channels if step.input is None else step.input.reading.fold(channels, dim)
+        folded = channels if step.input is None else step.input.fold(channels, dim)
         products = _apply(step, folded, epitome, bias if step.output is None else None, matrix).contiguous()
         sizes = x.shape[2:] if matrix else products.shape[2:]
-        y = products if step.output is None else step.output.reading.expand(products, dim)
+        y = products if step.output is None else step.output.expand(products, dim)
         y = from_columns(y, x.shape[0], sizes) if matrix else y
         if bias is not None and step.output is not None:
             y.add_(bias.view(-1, *[1] * len(sizes)))
@@ -152,7 +142,7 @@ class _Step(torch.autograd.Function):
             return _differentiable(ctx, grad, of_folded)
         x, folded, products, epitome, _, *learned = ctx.saved_tensors
         step, needed = ctx.step, ctx.needs_input_grad
-        gradients = _StartGradients(learned)
+        gradients = _StartGradients(step, learned)
         of_epitome = of_bias = None
         if grad is not None:
             channels, dim = grad.contiguous(), 1
@@ -161,9 +151,9 @@ class _Step(torch.autograd.Function):
                 return _gradients_by_weight(ctx, channels, x, epitome, of_bias, gradients)
             if ctx.matrix:
                 channels, dim = to_columns(channels), 0
-            of_products = channels if step.output is None else step.output.reading.fold(channels, dim)
+            of_products = channels if step.output is None else step.output.fold(channels, dim)
             if products is not None and step.output is not None:
-                gradients.add(step.output, channels, products, dim)
+                gradients.add(0, step.output, channels, products, dim)
             if step.input is None and x is not None:
                 folded = to_columns(x) if ctx.matrix else x
             found, of_weight = _product_gradients(ctx, of_products, folded, epitome)
@@ -192,12 +182,12 @@ def _save(
     learned: Sequence[Tensor],
 ) -> None:
     """Keep what the backward pass needs: the input only for learned input starts, the products only for learned output starts."""
-    step, learns = ctx.step, any(ctx.needs_input_grad[4:])
+    step = ctx.step
+    learns = step.starts is not None and any(ctx.needs_input_grad[4:])
     if ctx.by_weight:
         ctx.save_for_backward(x, None, None, epitome, bias, *learned)
         return
-    of_input = learns and step.input is not None and step.input.starts is not None
-    of_output = learns and step.output is not None and step.output.starts is not None
+    of_input, of_output = learns and step.input is not None, learns and step.output is not None
     kept = folded if ctx.needs_input_grad[1] or of_output else None
     if step.input is None and kept is not None:  # x itself, as columns if it is a matrix
         of_input, kept = True, None
@@ -205,28 +195,23 @@ def _save(
 
 
 class _StartGradients:
-    """Adds up the gradients of the tensors that hold learned starts. The two axes of a layer may share one tensor."""
+    """Collects the gradients of the factors of both channel axes, and turns them into those of the tensors that hold starts."""
 
-    def __init__(self, learned: Sequence[Tensor]) -> None:
-        self.learned = learned
-        self.totals: list[np.ndarray | None] = [None] * len(learned)
+    def __init__(self, step: FactoredStep, learned: Sequence[Tensor]) -> None:
+        self.starts, self.learned = step.starts, learned
+        self.found: dict[int, np.ndarray] = {}
 
-    def add(self, axis: AxisStep, channels: Tensor, cells: Tensor, dim: int) -> None:
-        """Add the gradient of the starts of one axis, from a tensor of channels and a tensor of cells."""
-        starts = axis.starts
-        assert starts is not None  # otherwise nothing was kept for it
-        found, source = starts.gradient(axis.reading.dots(channels, cells, dim)), starts.source
-        if starts.part is None:
-            self.totals[source] = found
-            return
-        total = self.totals[source]
-        if total is None:
-            total = self.totals[source] = np.zeros(self.learned[source].numel(), found.dtype)
-        total[starts.part] = found
+    def add(self, axis: int, reading: AxisReading, channels: Tensor, cells: Tensor, dim: int) -> None:
+        """Add the gradient of the factors of one axis, from a tensor of channels and a tensor of cells."""
+        self.found[axis] = reading.dots(channels, cells, dim)
 
     def tensors(self) -> list[Tensor | None]:
         """Return the gradients, with the shapes and dtypes of the tensors."""
-        pairs = zip(self.totals, self.learned, strict=True)
+        starts = self.starts
+        if starts is None:
+            return []
+        gradients = starts.gradients([self.found.get(axis) for axis in starts.cells.layout.axes])
+        pairs = zip(gradients, self.learned, strict=True)
         return [None if g is None else _like(torch.from_numpy(g), t) for g, t in pairs]
 
 
@@ -261,11 +246,11 @@ def _product_gradients(ctx: Any, grad: Tensor, folded: Tensor | None, epitome: T
 def _input_gradient(ctx: Any, of_folded: Tensor, x: Tensor | None, gradients: _StartGradients) -> Tensor | None:
     """Return the gradient of the layer's input, and add that of its starts, from the gradient of the folded input."""
     axis, dim, cells = ctx.step.input, 0 if ctx.matrix else 1, of_folded.contiguous()
-    if axis is not None and axis.starts is not None and x is not None:
-        gradients.add(axis, to_columns(x) if ctx.matrix else x, cells, dim)
+    if axis is not None and ctx.step.starts is not None and x is not None:
+        gradients.add(1, axis, to_columns(x) if ctx.matrix else x, cells, dim)
     if not ctx.needs_input_grad[0]:
         return None
-    channels = cells if axis is None else axis.reading.expand(cells, dim)
+    channels = cells if axis is None else axis.expand(cells, dim)
     return from_columns(channels, ctx.shape[0], ctx.shape[2:]) if ctx.matrix else channels
 
 
@@ -278,21 +263,21 @@ def _gradients_by_weight(
     backward = torch.ops.aten.convolution_backward
     of_input = of_epitome = None
     if needed[0]:
-        of_products = grad if output is None else output.reading.fold(grad, 1)
+        of_products = grad if output is None else output.fold(grad, 1)
         folded = grad.new_empty(()).expand((x.shape[0], epitome.shape[1], *x.shape[2:]))
         of_input = backward(of_products, folded, epitome, *settings, (True, False, False))[0].contiguous()
-        of_input = of_input if input is None else input.reading.expand(of_input, 1)
+        of_input = of_input if input is None else input.expand(of_input, 1)
     if needed[1] or any(needed[4:]):
         weight = grad.new_empty((grad.shape[1], x.shape[1], *op.kernel_size))
         weight = backward(grad, x, weight, *settings, (False, True, False))[1].view(grad.shape[1], x.shape[1])
         cells = epitome.view(epitome.shape[0], -1)
-        by_cell = weight if input is None else _turned(input.reading.fold(_turned(weight), 0))
-        of_epitome = by_cell if output is None else output.reading.fold(by_cell, 0)
-        if output is not None and output.starts is not None:
-            gradients.add(output, by_cell, cells, 0)
-        if input is not None and input.starts is not None:
-            rows = weight if output is None else output.reading.fold(weight, 0)
-            gradients.add(input, _turned(rows), _turned(cells), 0)
+        by_cell = weight if input is None else _turned(input.fold(_turned(weight), 0))
+        of_epitome = by_cell if output is None else output.fold(by_cell, 0)
+        if output is not None:
+            gradients.add(0, output, by_cell, cells, 0)
+        if input is not None:
+            rows = weight if output is None else output.fold(weight, 0)
+            gradients.add(1, input, _turned(rows), _turned(cells), 0)
     of_epitome = of_epitome.view(epitome.shape) if of_epitome is not None and needed[1] else None
     return of_input, of_epitome, of_bias, None, *gradients.tensors()
 

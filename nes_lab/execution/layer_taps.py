@@ -15,50 +15,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nes_lab.epitome.axis_reading import AxisReading, LearnedCells, StepStarts
+from nes_lab.epitome.axis_reading import AxisReading
 from nes_lab.epitome.empty_copy import EmptyCopy
+from nes_lab.epitome.learned_cells import LearnedCells, StartsLayout, StepStarts
 from nes_lab.epitome.slices import CellSlice
 from nes_lab.epitome.taps import AxisTaps, axis_taps
 from nes_lab.execution.base import LayerOp, Taps
-from nes_lab.execution.factored_step import AxisStep, FactoredStep
+from nes_lab.execution.factored_step import FactoredStep
 from nes_lab.execution.inference_cache import InferenceCache
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
-__all__ = ["LayerTaps", "LearnedAxis", "LearnedStarts", "StartsHolder"]
+__all__ = ["LayerTaps", "LearnedStarts", "StartsHolder"]
 
 Value = TypeVar("Value")
-
-
-class LearnedAxis(NamedTuple):
-    """Holds the learned starts of one weight axis in one step.
-
-    Args:
-        axis: Index of the weight axis.
-        starts: The starts, in cells, inside the epitome.
-        unclamped: The starts before they were clamped to the epitome; None if nothing clamps them.
-        limits: Largest start of each patch; None if nothing clamps them.
-        source: Number of the tensor from which the starts come.
-        part: Where in this tensor the starts of the axis are; None: it holds no others.
-    """
-
-    axis: int
-    starts: np.ndarray
-    unclamped: np.ndarray | None = None
-    limits: np.ndarray | None = None
-    source: int = 0
-    part: slice | None = None
 
 
 class LearnedStarts(NamedTuple):
     """Holds the learned starts of a layer in one step.
 
     Args:
-        tensors: The tensors from which the starts come, and which gradients reach.
-        axes: The starts of each weight axis that has some.
+        tensors: The tensors from which the starts come, and which gradients reach: one per axis that has starts, or one for all.
+        values: The starts of all axes that have some, one axis after the other, in cells.
+        clamped: True if the starts must still be clamped to the epitome; False: they lie inside, or they wrap around.
     """
 
     tensors: tuple[Tensor, ...]
-    axes: tuple[LearnedAxis, ...]
+    values: np.ndarray
+    clamped: bool
 
 
 class StartsHolder(Protocol):
@@ -68,6 +51,7 @@ class StartsHolder(Protocol):
     """
 
     geometry: EpitomeGeometry
+    sampled: tuple[int, ...]
     fractional: bool
     stored: bool
 
@@ -94,6 +78,10 @@ class StartsHolder(Protocol):
         """Return the starts of one step with the layer's input ``x``. In training mode this may change the stored starts."""
         ...
 
+    def clamp_stored(self, learned: LearnedStarts) -> LearnedStarts:
+        """Clamp the stored starts in training mode, if some lie outside the epitome, and return the starts of the step again."""
+        ...
+
     def from_tensors(self, tensors: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
         """Return the starts of each weight axis from the tensors that :meth:`learned_starts` returned. Gradients reach them."""
         ...
@@ -113,7 +101,7 @@ class LayerTaps:
 
     def __init__(self) -> None:
         self.cache = InferenceCache()
-        self._cells: _Kept[LearnedCells] = _Kept()
+        self._cells: _Kept[LearnedCells] = _Kept()  # at most one
         self._by_rule: _Kept[tuple[StartsHolder, LayerOp, torch.dtype, FactoredStep]] = _Kept()
 
     @staticmethod
@@ -169,31 +157,39 @@ class LayerTaps:
             x: Input of the layer.
         """
         learned = holder.learned_starts(x)
-        axes: list[AxisStep | None] = [None, None]
-        for a in learned.axes:
-            axes[a.axis] = self._learned_axis(holder.geometry, a, x.dtype)
+        cells = self._cells.get(0)
+        fractions = None if cells is None else cells.fractions(learned.values)
+        if cells is None or fractions is None:
+            learned = holder.clamp_stored(learned)
+            cells, fractions = self._find_cells(holder, learned)
+        readings = iter(cells.readings(fractions, _NUMPY[x.dtype]))
+        axes = [next(readings) if axis in holder.sampled else None for axis in (0, 1)]
 
         def taps(tensors: Sequence[Tensor]) -> tuple[AxisTaps | None, AxisTaps | None]:
             made = self.build(holder, holder.from_tensors(tensors))
             return made[0], made[1]
 
-        return FactoredStep(op, axes[0], axes[1], taps), learned.tensors
+        joined = len(learned.tensors) < len(holder.sampled)
+        starts = StepStarts(cells, learned.values, learned.clamped, joined)
+        return FactoredStep(op, axes[0], axes[1], taps, starts), learned.tensors
 
-    def _learned_axis(self, geometry: EpitomeGeometry, a: LearnedAxis, dtype: torch.dtype) -> AxisStep:
-        cells = self._cells.get(a.axis)
-        fractions = None if cells is None else cells.fractions(a.starts)
+    def _find_cells(self, holder: StartsHolder, learned: LearnedStarts) -> tuple[LearnedCells, np.ndarray]:
+        """Return the cells of a step's starts, and how far each start is above its lower cell. New cells are kept."""
+        starts, cells = learned.values, self._cells.get(0)
+        layout = StartsLayout(holder.geometry, holder.sampled, starts.dtype) if cells is None else cells.layout
+        if layout.dtype != starts.dtype:
+            layout = StartsLayout(holder.geometry, holder.sampled, starts.dtype)
+        if learned.clamped:
+            starts = np.minimum(np.maximum(starts, 0), layout.limits)
+        fractions = None if cells is None else cells.fractions(starts)
         if cells is None or fractions is None:  # a start has left its cell
-            cells = self._cells[a.axis] = LearnedCells.of(a.starts, geometry, a.axis)
-            fractions = a.starts - cells.base
-        reading = cells.reading(fractions, _NUMPY[dtype])
-        return AxisStep(reading, StepStarts(cells, fractions, a.unclamped, a.limits, a.source, a.part))
+            cells = self._cells[0] = LearnedCells.of(starts, layout)
+            fractions = starts - cells.base
+        return cells, fractions
 
 
 _NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
 
-def _fixed(taps: AxisTaps | None, dtype: torch.dtype) -> AxisStep | None:
-    if taps is None:
-        return None
-    shares = taps.shares()
-    return AxisStep(AxisReading(taps, None if shares is None else shares.to(dtype).view(-1, 2).numpy()), None)
+def _fixed(taps: AxisTaps | None, dtype: torch.dtype) -> AxisReading | None:
+    return None if taps is None else AxisReading.fixed(taps, dtype)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nes_lab.epitome.taps import start_limits
-from nes_lab.execution.layer_taps import LearnedAxis, LearnedStarts
+from nes_lab.execution.layer_taps import LearnedStarts
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.nn.starts import LayerFacts, Starts, anchor_name, learned_starts, offset_name, start_name
 
@@ -195,29 +195,32 @@ class FreeStarts(Starts):
             table.clamp_(-anchor, start_limits(self.geometry, axis, table) - anchor)
 
     def learned_starts(self, x: Tensor) -> LearnedStarts:
-        """Return the starts of one training step. As in :meth:`forward`, the stored offsets are first clamped in training mode.
+        """Return the starts of one training step. They may lie outside the epitome until :meth:`clamp_stored` was called.
 
         Args:
             x: Input of the layer; it does not matter here.
         """
-        axes = tuple(self._learned_axis(axis, number) for number, axis in enumerate(self.sampled))
-        return LearnedStarts(tuple(self.table(axis) for axis in self.sampled), axes)
+        tables, values = [], []
+        for axis in self.sampled:
+            offsets, anchors = self._pair(axis)
+            tables.append(getattr(self, offsets))
+            values.append(self._array(anchors) + self._array(offsets, tables[-1]))
+        joined = values[0] if len(values) == 1 else np.concatenate(values)
+        return LearnedStarts(tuple(tables), joined, self.geometry.boundary == "clamp")
 
-    def _learned_axis(self, axis: int, number: int) -> LearnedAxis:
-        unclamped = self._unclamped_array(axis)
-        if self.geometry.boundary == "circular":
-            return LearnedAxis(axis, unclamped, source=number)
-        limits = self._limits(axis, unclamped.dtype)
-        inside = np.minimum(np.maximum(unclamped, 0), limits)
-        if self.training and (inside != unclamped).any():
-            self._clamp_offsets(axis)
-            unclamped = self._unclamped_array(axis)
-            inside = np.minimum(np.maximum(unclamped, 0), limits)
-        return LearnedAxis(axis, inside, unclamped, limits, number)
-
-    def _unclamped_array(self, axis: int) -> np.ndarray:
-        offsets, anchors = self._pair(axis)
-        return self._array(anchors) + self._array(offsets)
+    def clamp_stored(self, learned: LearnedStarts) -> LearnedStarts:
+        """Clamp the stored offsets in training mode, if some starts lie outside the epitome. Return the starts of the step again."""
+        if not (self.training and learned.clamped):
+            return learned
+        begin, moved = 0, False
+        for axis in self.sampled:
+            limits = self._limits(axis, learned.values.dtype)
+            starts = learned.values[begin : begin + len(limits)]
+            begin += len(limits)
+            if not ((starts >= 0) & (starts <= limits)).all():
+                self._clamp_offsets(axis)
+                moved = True
+        return self.learned_starts(learned.tensors[0]) if moved else learned
 
     def from_tensors(self, tensors: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
         """Return the starts of each weight axis from given offsets. Gradients reach the offsets.

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from nes_lab.epitome.taps import start_limits
 from nes_lab.epitome.transforms import transforming
 from nes_lab.errors import OptionError, check_choice
-from nes_lab.execution.layer_taps import LearnedAxis, LearnedStarts
+from nes_lab.execution.layer_taps import LearnedStarts
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.nn.all_reduce import all_reduce_sum
 from nes_lab.nn.predict_step import Move, pooled_means, predicted_starts, simple_learner
@@ -297,26 +297,20 @@ class LearnerStarts(Starts):
             simple = simple_learner(self.learner, x.dtype) if dtype == x.dtype else None
         if simple is None:
             tensors = tuple(t for t in self(x) if t is not None)
-            arrays = [t.detach().numpy() for t in tensors]
-            axes = [
-                LearnedAxis(axis, array, source=i)
-                for i, (axis, array) in enumerate(zip(self.sampled, arrays, strict=True))
-            ]
-            return LearnedStarts(tensors, tuple(axes))
+            return LearnedStarts(tensors, np.concatenate([t.detach().numpy() for t in tensors]), False)
         recomputing = _inside_backward()
         if not recomputing:
             for axis, table in self.tables():
                 getattr(self, self._name("previous", axis)).copy_(table)
         move = self._move(simple)
         starts = predicted_starts(pooled_means(x), simple, move)
-        array, axes, begin = move.starts, [], 0
-        for axis, table in self.tables():
-            part = slice(begin, begin + table.numel())
-            axes.append(LearnedAxis(axis, array[part], source=0, part=part))
+        begin = 0
+        for _, table in self.tables():
+            end = begin + table.numel()
             if not recomputing:
-                table.copy_(torch.from_numpy(array[part]).view(table.shape))
-            begin = part.stop
-        return LearnedStarts((starts,), tuple(axes))
+                table.copy_(torch.from_numpy(move.starts[begin:end]).view(table.shape))
+            begin = end
+        return LearnedStarts((starts,), move.starts, False)
 
     def _move(self, learner: tuple[Tensor, ...]) -> Move:
         """Return how predictions become starts, with all axes in one array."""

@@ -272,6 +272,14 @@ class Starts(nn.Module):
         """
         raise NotImplementedError(f"the starts of {type(self).__name__} are not learned")
 
+    def clamp_stored(self, learned: LearnedStarts) -> LearnedStarts:
+        """Clamp the stored starts in training mode, if some lie outside the epitome, and return the starts of the step again.
+
+        Args:
+            learned: The starts of the step. Starts that cannot lie outside are returned unchanged.
+        """
+        return learned
+
     def from_tensors(self, tensors: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
         """Return the starts of each weight axis from the tensors that :meth:`learned_starts` returned. Gradients reach them.
 

@@ -122,11 +122,11 @@ def test_cells_are_kept_until_a_start_leaves_its_cell():
     layer, x = _layer("matrix", "both", "free")
     layer.routing.set_starts_(0, torch.tensor([0.25, 1.25, 2.25, 3.25]))
     layer(x)
-    kept = dict(layer._taps._cells)
+    kept = layer._taps._cells[0]
     for move, same in ((0.5, True), (0.5, False)):
         layer.routing.start_offsets_out.data.add_(move)  # torch does not count this
         torch.testing.assert_close(layer(x), layer.op(x, layer.materialize(), layer.bias))
-        assert (layer._taps._cells[0] is kept[0]) == same and layer._taps._cells[1] is kept[1]
+        assert (layer._taps._cells[0] is kept) == same
     assert not copy.deepcopy(layer)._taps._cells
 
 
