@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 from nes_lab.epitome.axis_reading import AxisReading, AxisRows
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
-__all__ = ["LearnedCells", "StartsLayout", "StepStarts"]
+__all__ = ["LearnedCells", "StartsLayout", "StartsPrediction", "StepStarts"]
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class LearnedCells:
     Args:
         layout: Where the starts, channels and cells of each axis are.
         base: Lower cell of each patch, before it wraps around with the circular boundary.
-        highest: Largest fraction of each patch inside its cell: below 1, or 1 at the upper end of the epitome.
+        highest: Largest fraction of each patch inside its cell: below 1, or no less than 1 at the upper end of the epitome.
         rows: The cells that the channels of each axis read.
         share_of: Places of all factors in an array of the factors of each patch: ordered by channel, then ordered by cell.
     """
@@ -129,13 +129,20 @@ class LearnedCells:
     share_of: np.ndarray
 
     @classmethod
-    def of(cls, starts: np.ndarray, layout: StartsLayout) -> LearnedCells:
-        """Find the cells of given starts, which lie inside the epitome if the boundary is ``clamp``."""
+    def of(cls, starts: np.ndarray, layout: StartsLayout, clamped: bool) -> LearnedCells:
+        """Find the cells of given starts.
+
+        Args:
+            starts: One number per patch, inside the epitome if the boundary is ``clamp``.
+            layout: Where the starts, channels and cells of each axis are.
+            clamped: True if starts above the upper end of the epitome must be noticed, because they are clamped then. False: only
+                rounding puts a start there.
+        """
         base = np.nan_to_num(np.floor(starts), copy=False, nan=0, posinf=0, neginf=0)
         highest = np.full_like(base, np.nextafter(base.dtype.type(1), base.dtype.type(0)))
         if not layout.circular:
             np.maximum(np.minimum(base, layout.limits - 1), 0, out=base)
-            np.copyto(highest, layout.limits - base, where=base >= layout.limits - 1)
+            np.copyto(highest, layout.limits - base if clamped else np.inf, where=base >= layout.limits - 1)
         entries = np.empty((len(layout.within), 2), np.int64)
         lower = base.astype(np.int64)[layout.patch_of] + layout.within
         if layout.circular:
@@ -198,6 +205,22 @@ def _rows(entries: np.ndarray, layout: StartsLayout) -> tuple[list[AxisRows], np
     return rows, order
 
 
+class StartsPrediction(Protocol):
+    """Describes how starts that an index learner predicts pass gradients on: to its tensors and to the layer's input."""
+
+    def gradients(self, of_starts: np.ndarray, learner: Sequence[Tensor]) -> tuple[list[Tensor], np.ndarray]:
+        """Return the gradients of the index learner's tensors, and an array for :meth:`add_to_input_`."""
+        ...
+
+    def add_to_input_(self, of_input: Tensor, of_hidden: np.ndarray, learner: Sequence[Tensor]) -> None:
+        """Add the gradient that reaches the layer's input through the prediction to its gradient."""
+        ...
+
+    def differentiable(self, x: Tensor, learner: Sequence[Tensor]) -> Tensor:
+        """Compute the starts of all axes, as one tensor, by differentiable operations."""
+        ...
+
+
 class StepStarts(NamedTuple):
     """Holds the starts of all channel axes in one step, and how their gradient reaches the tensors that they come from.
 
@@ -206,20 +229,20 @@ class StepStarts(NamedTuple):
         values: Starts, before they were clamped to the epitome if ``clamped`` is True.
         clamped: True if starts are clamped to the epitome. At a bound, a gradient passes only if gradient descent would move the
             start inside.
-        joined: True if the starts of all axes come from one tensor; False: each axis has a tensor.
+        prediction: How the starts were predicted; None: the starts of each axis come from a tensor of their own.
     """
 
     cells: LearnedCells
     values: np.ndarray
     clamped: bool
-    joined: bool
+    prediction: StartsPrediction | None = None
 
-    def gradients(self, of_shares: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
-        """Turn the gradients of the factors of each axis into those of the tensors. None for an axis means 0."""
+    def gradient(self, of_shares: Sequence[np.ndarray | None]) -> np.ndarray | None:
+        """Turn the gradients of the factors of each axis into that of the starts of all axes. None means 0."""
         layout = self.cells.layout
-        if all(found is None for found in of_shares):
-            return [None] * (1 if self.joined else len(of_shares))
-        given = next(found for found in of_shares if found is not None)
+        given = next((found for found in of_shares if found is not None), None)
+        if given is None:
+            return None
         parts = [
             np.zeros(2 * _length(channels), given.dtype) if found is None else found
             for found, channels in zip(of_shares, layout.channels, strict=True)
@@ -229,6 +252,4 @@ class StepStarts(NamedTuple):
         if self.clamped:
             np.minimum(found, 0, out=found, where=self.values <= 0)
             np.maximum(found, 0, out=found, where=self.values >= layout.limits)
-        if self.joined:
-            return [found]
-        return [None if p is None else found[part] for p, part in zip(of_shares, layout.patches, strict=True)]
+        return found

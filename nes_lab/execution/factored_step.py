@@ -112,13 +112,14 @@ def _by_weight(step: FactoredStep) -> bool:
 class _Step(torch.autograd.Function):
     """Folds the input, applies the epitome, and expands the result; with the gradients of all three, in one backward pass.
 
-    The folded input is an output too, so that the gradient of the epitome can be differentiated with respect to the input.
+    The folded input is an output too, so that the gradient of the epitome can be differentiated with respect to the input. So are starts
+    that are predicted from the input.
     """
 
     @staticmethod
     def forward(  # type: ignore[override]
         ctx: Any, x: Tensor, epitome: Tensor, bias: Tensor | None, step: FactoredStep, *learned: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         matrix = _as_matrix(step.op, x.shape)
         dim, channels = (0, to_columns(x)) if matrix else (1, x)
         folded = channels if step.input is None else step.input.fold(channels, dim)
@@ -131,18 +132,21 @@ class _Step(torch.autograd.Function):
         ctx.step, ctx.matrix, ctx.shape, ctx.sizes = step, matrix, x.shape, sizes
         ctx.by_weight = not matrix and _by_weight(step)
         ctx.set_materialize_grads(False)
-        _save(ctx, x, folded, products, epitome, bias, learned)
+        starts = None if step.starts is None or step.starts.prediction is None else torch.from_numpy(step.starts.values)
+        _save(ctx, x, folded, products, epitome, bias, starts, learned)
         if y._is_view():  # autograd lets no one write into such an output, as nn.ReLU(inplace=True) does
             y = torch.empty(0, dtype=y.dtype).set_(y)  # type: ignore[arg-type]  # a tensor is a source too
-        return y, None if step.input is None or ctx.by_weight else folded
+        return y, None if step.input is None or ctx.by_weight else folded, starts
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor | None, of_folded: Tensor | None = None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(  # type: ignore[override]
+        ctx: Any, grad: Tensor | None, of_folded: Tensor | None = None, of_starts: Tensor | None = None
+    ) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
-            return _differentiable(ctx, grad, of_folded)
-        x, folded, products, epitome, _, *learned = ctx.saved_tensors
+            return _differentiable_again(ctx, grad, of_folded, of_starts)
+        x, folded, products, epitome, _, _, *learned = ctx.saved_tensors
         step, needed = ctx.step, ctx.needs_input_grad
-        gradients = _StartGradients(step, learned)
+        gradients = _StartGradients(step, learned, of_starts)
         of_epitome = of_bias = None
         if grad is not None:
             channels, dim = grad.contiguous(), 1
@@ -160,7 +164,9 @@ class _Step(torch.autograd.Function):
             of_epitome = of_weight if needed[1] else None
             of_folded = found if of_folded is None else of_folded + found
         of_input = None if of_folded is None else _input_gradient(ctx, of_folded, x, gradients)
-        return of_input, of_epitome, of_bias, None, *gradients.tensors()
+        if of_input is None and of_starts is not None and needed[0]:
+            of_input = torch.zeros(ctx.shape, dtype=of_starts.dtype)
+        return of_input, of_epitome, of_bias, None, *gradients.finish(of_input)
 
 
 def _apply(step: FactoredStep, folded: Tensor, epitome: Tensor, bias: Tensor | None, matrix: bool) -> Tensor:
@@ -172,6 +178,12 @@ def _apply(step: FactoredStep, folded: Tensor, epitome: Tensor, bias: Tensor | N
     return CONVS[op.spatial](folded, epitome, bias, op.stride, op.padding, op.dilation)
 
 
+def _learns(ctx: Any) -> bool:
+    """Return True if a gradient must reach the starts, or the input through starts that are predicted from it."""
+    starts, needed = ctx.step.starts, ctx.needs_input_grad
+    return starts is not None and (any(needed[4:]) or (needed[0] and starts.prediction is not None))
+
+
 def _save(
     ctx: Any,
     x: Tensor,
@@ -179,40 +191,52 @@ def _save(
     products: Tensor,
     epitome: Tensor,
     bias: Tensor | None,
+    starts: Tensor | None,
     learned: Sequence[Tensor],
 ) -> None:
     """Keep what the backward pass needs: the input only for learned input starts, the products only for learned output starts."""
-    step = ctx.step
-    learns = step.starts is not None and any(ctx.needs_input_grad[4:])
+    step, learns = ctx.step, _learns(ctx)
     if ctx.by_weight:
-        ctx.save_for_backward(x, None, None, epitome, bias, *learned)
+        ctx.save_for_backward(x, None, None, epitome, bias, starts, *learned)
         return
     of_input, of_output = learns and step.input is not None, learns and step.output is not None
     kept = folded if ctx.needs_input_grad[1] or of_output else None
     if step.input is None and kept is not None:  # x itself, as columns if it is a matrix
         of_input, kept = True, None
-    ctx.save_for_backward(x if of_input else None, kept, products if of_output else None, epitome, bias, *learned)
+    ctx.save_for_backward(
+        x if of_input else None, kept, products if of_output else None, epitome, bias, starts, *learned
+    )
 
 
 class _StartGradients:
     """Collects the gradients of the factors of both channel axes, and turns them into those of the tensors that hold starts."""
 
-    def __init__(self, step: FactoredStep, learned: Sequence[Tensor]) -> None:
-        self.starts, self.learned = step.starts, learned
+    def __init__(self, step: FactoredStep, learned: Sequence[Tensor], of_starts: Tensor | None) -> None:
+        self.starts, self.learned, self.of_starts = step.starts, learned, of_starts
         self.found: dict[int, np.ndarray] = {}
 
     def add(self, axis: int, reading: AxisReading, channels: Tensor, cells: Tensor, dim: int) -> None:
         """Add the gradient of the factors of one axis, from a tensor of channels and a tensor of cells."""
         self.found[axis] = reading.dots(channels, cells, dim)
 
-    def tensors(self) -> list[Tensor | None]:
-        """Return the gradients, with the shapes and dtypes of the tensors."""
-        starts = self.starts
+    def finish(self, of_input: Tensor | None) -> list[Tensor | None]:
+        """Return the gradients of the tensors. Add what reaches the layer's input through predicted starts to its gradient."""
+        starts, learned = self.starts, self.learned
         if starts is None:
             return []
-        gradients = starts.gradients([self.found.get(axis) for axis in starts.cells.layout.axes])
-        pairs = zip(gradients, self.learned, strict=True)
-        return [None if g is None else _like(torch.from_numpy(g), t) for g, t in pairs]
+        layout = starts.cells.layout
+        found = starts.gradient([self.found.get(axis) for axis in layout.axes])
+        if self.of_starts is not None:
+            found = self.of_starts.numpy() if found is None else found + self.of_starts.numpy()
+        if found is None:
+            return [None] * len(learned)
+        if starts.prediction is not None:
+            gradients, of_hidden = starts.prediction.gradients(found, learned)
+            if of_input is not None:
+                starts.prediction.add_to_input_(of_input, of_hidden, learned)
+            return gradients  # type: ignore[return-value]
+        parts = zip(layout.axes, layout.patches, learned, strict=True)
+        return [_like(torch.from_numpy(found[part]), t) if axis in self.found else None for axis, part, t in parts]
 
 
 def _like(gradient: Tensor, tensor: Tensor) -> Tensor:
@@ -267,7 +291,7 @@ def _gradients_by_weight(
         folded = grad.new_empty(()).expand((x.shape[0], epitome.shape[1], *x.shape[2:]))
         of_input = backward(of_products, folded, epitome, *settings, (True, False, False))[0].contiguous()
         of_input = of_input if input is None else input.expand(of_input, 1)
-    if needed[1] or any(needed[4:]):
+    if needed[1] or _learns(ctx):
         weight = grad.new_empty((grad.shape[1], x.shape[1], *op.kernel_size))
         weight = backward(grad, x, weight, *settings, (False, True, False))[1].view(grad.shape[1], x.shape[1])
         cells = epitome.view(epitome.shape[0], -1)
@@ -279,7 +303,7 @@ def _gradients_by_weight(
             rows = weight if output is None else output.fold(weight, 0)
             gradients.add(1, input, _turned(rows), _turned(cells), 0)
     of_epitome = of_epitome.view(epitome.shape) if of_epitome is not None and needed[1] else None
-    return of_input, of_epitome, of_bias, None, *gradients.tensors()
+    return of_input, of_epitome, of_bias, None, *gradients.finish(of_input)
 
 
 def _turned(matrix: Tensor) -> Tensor:
@@ -294,12 +318,35 @@ def _transposed(matrix: Tensor) -> Tensor:
 # ---- second derivatives --------------------------------------------------------------------------------------------------
 
 
-def _differentiable(ctx: Any, grad: Tensor | None, of_folded: Tensor | None) -> tuple[Tensor | None, ...]:
+def _differentiable_again(
+    ctx: Any, grad: Tensor | None, of_folded: Tensor | None, of_starts: Tensor | None
+) -> tuple[Tensor | None, ...]:
     """Compute the gradients by differentiable operations, so that they can be differentiated again."""
-    x, folded, _, epitome, bias, *learned = ctx.saved_tensors
-    step, needed, found = ctx.step, ctx.needs_input_grad, _Sums()
+    x, _, _, _, _, starts, *learned = ctx.saved_tensors
+    needed, learned = ctx.needs_input_grad, [tensor.view_as(tensor) for tensor in learned]
+    if starts is None or not _learns(ctx):
+        return _differentiable(ctx, grad, of_folded, learned, needed)
+    predicted, x = [starts.view_as(starts)], x.view_as(x)
+    of_input, *others, found = _differentiable(ctx, grad, of_folded, predicted, (*needed[:4], True))
+    if found is not None:
+        of_starts = found if of_starts is None else of_starts + found
+    sums, inputs = _Sums(), {4 + i: table for i, table in enumerate(learned)} | {0: x}
+    if of_input is not None:
+        sums.totals[0] = of_input
+    if of_starts is not None:
+        again = ctx.step.starts.prediction.differentiable(x, learned)
+        sums.add(again, {i: t for i, t in inputs.items() if needed[i]}, of_starts)
+    return sums.totals.get(0), *others, *(sums.totals.get(4 + i) for i in range(len(learned)))
+
+
+def _differentiable(
+    ctx: Any, grad: Tensor | None, of_folded: Tensor | None, learned: Sequence[Tensor], needed: Sequence[bool]
+) -> tuple[Tensor | None, ...]:
+    """Do it for starts that come from the tensors ``learned``; ``needed`` says which inputs of the operation need a gradient."""
+    x, folded, _, epitome, bias, *_ = ctx.saved_tensors
+    step, found = ctx.step, _Sums()
     # views, so that a gradient does not also reach a tensor through the layers before this one, which may share it
-    epitome, *learned = (tensor.view_as(tensor) for tensor in (epitome, *learned))
+    epitome = epitome.view_as(epitome)
     x, folded, bias = (None if tensor is None else tensor.view_as(tensor) for tensor in (x, folded, bias))
     output, input = step.taps(learned)
     wanted = {1: epitome, 2: bias} | {4 + i: table for i, table in enumerate(learned)}

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nes_lab.epitome.axis_reading import AxisReading
 from nes_lab.epitome.empty_copy import EmptyCopy
-from nes_lab.epitome.learned_cells import LearnedCells, StartsLayout, StepStarts
+from nes_lab.epitome.learned_cells import LearnedCells, StartsLayout, StartsPrediction, StepStarts
 from nes_lab.epitome.slices import CellSlice
 from nes_lab.epitome.taps import AxisTaps, axis_taps
 from nes_lab.execution.base import LayerOp, Taps
@@ -37,11 +37,13 @@ class LearnedStarts(NamedTuple):
         tensors: The tensors from which the starts come, and which gradients reach: one per axis that has starts, or one for all.
         values: The starts of all axes that have some, one axis after the other, in cells.
         clamped: True if the starts must still be clamped to the epitome; False: they lie inside, or they wrap around.
+        prediction: How the starts were predicted from the layer's input, if ``tensors`` are those of the index learner.
     """
 
     tensors: tuple[Tensor, ...]
     values: np.ndarray
     clamped: bool
+    prediction: StartsPrediction | None = None
 
 
 class StartsHolder(Protocol):
@@ -74,8 +76,11 @@ class StartsHolder(Protocol):
         """Return the starts that inference uses, one tensor per weight axis; None for an axis without starts."""
         ...
 
-    def learned_starts(self, x: Tensor) -> LearnedStarts:
-        """Return the starts of one step with the layer's input ``x``. In training mode this may change the stored starts."""
+    def learned_starts(self, x: Tensor, whole: bool) -> LearnedStarts:
+        """Return the starts of one step with the layer's input ``x``. In training mode this may change the stored starts.
+
+        ``whole`` says whether the layer reads all positions of ``x``.
+        """
         ...
 
     def clamp_stored(self, learned: LearnedStarts) -> LearnedStarts:
@@ -148,15 +153,20 @@ class LayerTaps:
             self._by_rule[0] = (holder, op, dtype, step)
         return step
 
-    def learned_step(self, holder: StartsHolder, op: LayerOp, x: Tensor) -> tuple[FactoredStep, tuple[Tensor, ...]]:
+    def learned_step(
+        self, holder: StartsHolder, op: LayerOp, x: Tensor, whole: bool
+    ) -> tuple[FactoredStep, tuple[Tensor, ...]]:
         """Return how the channel axes are read in a step that learns the starts, and the tensors that hold them.
 
         Args:
             holder: Module that holds the starts.
             op: The layer's convolution.
             x: Input of the layer.
+            whole: True if the layer reads all positions of ``x``.
         """
-        learned = holder.learned_starts(x)
+        if not holder.sampled:
+            return self.step(holder, op, x.dtype), ()
+        learned = holder.learned_starts(x, whole)
         cells = self._cells.get(0)
         fractions = None if cells is None else cells.fractions(learned.values)
         if cells is None or fractions is None:
@@ -169,8 +179,7 @@ class LayerTaps:
             made = self.build(holder, holder.from_tensors(tensors))
             return made[0], made[1]
 
-        joined = len(learned.tensors) < len(holder.sampled)
-        starts = StepStarts(cells, learned.values, learned.clamped, joined)
+        starts = StepStarts(cells, learned.values, learned.clamped, learned.prediction)
         return FactoredStep(op, axes[0], axes[1], taps, starts), learned.tensors
 
     def _find_cells(self, holder: StartsHolder, learned: LearnedStarts) -> tuple[LearnedCells, np.ndarray]:
@@ -183,7 +192,7 @@ class LayerTaps:
             starts = np.minimum(np.maximum(starts, 0), layout.limits)
         fractions = None if cells is None else cells.fractions(starts)
         if cells is None or fractions is None:  # a start has left its cell
-            cells = self._cells[0] = LearnedCells.of(starts, layout)
+            cells = self._cells[0] = LearnedCells.of(starts, layout, learned.clamped)
             fractions = starts - cells.base
         return cells, fractions
 

@@ -194,15 +194,18 @@ class FreeStarts(Starts):
             anchor, table = self.anchor(axis), self.table(axis)
             table.clamp_(-anchor, start_limits(self.geometry, axis, table) - anchor)
 
-    def learned_starts(self, x: Tensor) -> LearnedStarts:
+    def learned_starts(self, x: Tensor, whole: bool) -> LearnedStarts:
         """Return the starts of one training step. They may lie outside the epitome until :meth:`clamp_stored` was called.
 
         Args:
             x: Input of the layer; it does not matter here.
+            whole: True if the layer reads all positions of ``x``; it does not matter here.
         """
-        tables, values = [], []
-        for axis in self.sampled:
-            offsets, anchors = self._pair(axis)
+        return self._learned_starts()
+
+    def _learned_starts(self) -> LearnedStarts:
+        tables, values, names = [], [], self._names
+        for offsets, anchors in zip(names[::2], names[1::2], strict=True):
             tables.append(getattr(self, offsets))
             values.append(self._array(anchors) + self._array(offsets, tables[-1]))
         joined = values[0] if len(values) == 1 else np.concatenate(values)
@@ -212,15 +215,16 @@ class FreeStarts(Starts):
         """Clamp the stored offsets in training mode, if some starts lie outside the epitome. Return the starts of the step again."""
         if not (self.training and learned.clamped):
             return learned
-        begin, moved = 0, False
-        for axis in self.sampled:
-            limits = self._limits(axis, learned.values.dtype)
-            starts = learned.values[begin : begin + len(limits)]
-            begin += len(limits)
-            if not ((starts >= 0) & (starts <= limits)).all():
+        limits = self._joined_limits(learned.values.dtype)
+        inside, begin = (learned.values >= 0) & (learned.values <= limits), 0
+        if inside.all():
+            return learned
+        for axis, table in self.tables():
+            end = begin + len(table)
+            if not inside[begin:end].all():
                 self._clamp_offsets(axis)
-                moved = True
-        return self.learned_starts(learned.tensors[0]) if moved else learned
+            begin = end
+        return self._learned_starts()
 
     def from_tensors(self, tensors: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
         """Return the starts of each weight axis from given offsets. Gradients reach the offsets.

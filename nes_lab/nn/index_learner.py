@@ -23,7 +23,7 @@ from nes_lab.errors import OptionError, check_choice
 from nes_lab.execution.layer_taps import LearnedStarts
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.nn.all_reduce import all_reduce_sum
-from nes_lab.nn.predict_step import Move, pooled_means, predicted_starts, simple_learner
+from nes_lab.nn.predict_step import Move, Prediction, simple_learner
 from nes_lab.nn.starts import LayerFacts, Starts, learned_starts, start_name
 from nes_lab.nn.store_starts import store_starts
 from nes_lab.records.options import LearnerKind, Squash
@@ -289,10 +289,16 @@ class LearnerStarts(Starts):
             starts[axis] = mixed
         return tuple(starts)
 
-    def learned_starts(self, x: Tensor) -> LearnedStarts:
-        """Return the starts of one training step, as :meth:`forward` predicts them from the layer's input ``x``."""
+    def learned_starts(self, x: Tensor, whole: bool) -> LearnedStarts:
+        """Return the starts of one training step, as :meth:`forward` predicts them from the layer's input.
+
+        Args:
+            x: Input of the layer.
+            whole: True if the layer reads all positions of ``x``. Then gradients reach ``x`` and the index learner together with
+                those of the layer.
+        """
         simple = None
-        if self.training and self.learner is not None and x.shape[0] and not _distributed():
+        if whole and self.training and self.learner is not None and x.numel() and not _distributed():
             dtype = self.table(self.sampled[0]).dtype
             simple = simple_learner(self.learner, x.dtype) if dtype == x.dtype else None
         if simple is None:
@@ -300,33 +306,32 @@ class LearnerStarts(Starts):
             return LearnedStarts(tensors, np.concatenate([t.detach().numpy() for t in tensors]), False)
         recomputing = _inside_backward()
         if not recomputing:
-            for axis, table in self.tables():
-                getattr(self, self._name("previous", axis)).copy_(table)
+            for axis in self.sampled:
+                name = self._name("previous", axis)
+                np.copyto(self._array(name), self._array(start_name(self.geometry, axis)))
         move = self._move(simple)
-        starts = predicted_starts(pooled_means(x), simple, move)
-        begin = 0
+        prediction, begin = Prediction.of(x, simple, move), 0
         for _, table in self.tables():
             end = begin + table.numel()
             if not recomputing:
-                table.copy_(torch.from_numpy(move.starts[begin:end]).view(table.shape))
+                table.copy_(torch.from_numpy(move.starts[begin:end]))
             begin = end
-        return LearnedStarts((starts,), move.starts, False)
+        return LearnedStarts(simple, move.starts, False, prediction)
 
     def _move(self, learner: tuple[Tensor, ...]) -> Move:
         """Return how predictions become starts, with all axes in one array."""
-        previous, anchor, limits = [], [], []
-        for axis in self.sampled:
-            previous.append(self._array(self._name("previous", axis)).reshape(-1))
-            anchor.append(self._array(self._name("anchor", axis)).reshape(-1))
-            limits.append(self._limits(axis, anchor[-1].dtype).reshape(-1))
-        joined, clamped = np.concatenate(limits), self.geometry.boundary == "clamp"
-        reach, cells = self.reach if self.squash == "tanh" else None, joined
+        previous, anchor = (
+            np.concatenate([self._array(self._name(what, axis)) for axis in self.sampled])
+            for what in ("previous", "anchor")
+        )
+        clamped, reach = self.geometry.boundary == "clamp", self.reach if self.squash == "tanh" else None
+        limits = largest = self._joined_limits(anchor.dtype)
         if reach is None and not clamped:
-            parts = zip(self.sampled, anchor, strict=True)
-            cells = np.concatenate([np.full_like(part, self.geometry.axes[axis].cells) for axis, part in parts])
-        before, tiled = np.concatenate(previous), np.concatenate(anchor)
+            largest = np.concatenate(
+                [np.full(len(t), self.geometry.axes[axis].cells, anchor.dtype) for axis, t in self.tables()]
+            )
         last = self._array("weight of learner", learner[2]), self._array("bias of learner", learner[3])
-        return Move(before, tiled, joined, clamped, reach, cells, self.momentum, last, np.empty_like(before))
+        return Move(previous, anchor, limits, clamped, reach, largest, self.momentum, last, np.empty_like(previous))
 
     def from_tensors(self, tensors: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
         """Return the given starts as one entry per weight axis; None for an axis without starts.

@@ -158,7 +158,7 @@ class LayerForward(nn.Module):
         read, op = self.op.skip_unread(x)
         learned: tuple[Tensor, ...] = ()
         if self._learns_starts():
-            step, learned = self._taps.learned_step(self.routing, op, x)
+            step, learned = self._taps.learned_step(self.routing, op, x, self.op.reads_all)
         else:
             step = self._taps.step(self.routing, op, x.dtype)
         return factored_step(read, self.cells(), self.bias, step, learned)

@@ -1,11 +1,15 @@
-"""Predict the starts of one training step with few calls, on a CPU: what the index learner computes, as one operation of autograd.
+"""Predict the starts of one training step with few calls, on a CPU: what the index learner computes, without autograd.
+
+The gradients of the index learner and of its input are computed with those of the layer (:mod:`nes_lab.execution.factored_step`).
 
 Tests: tests/execution/test_factored_step.py, tests/nn/test_predict_step.py
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from math import prod
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +19,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from nes_lab.epitome.taps import clamp_starts
 
-__all__ = ["Move", "pooled_means", "predicted_starts", "simple_learner"]
+__all__ = ["Move", "Prediction", "pooled_means", "simple_learner"]
 
 _pooled: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 """Means of activations that several layers of one forward pass read, as long as the activations exist."""
@@ -73,104 +77,118 @@ def simple_learner(learner: nn.Module, dtype: torch.dtype) -> tuple[Tensor, ...]
 def pooled_means(x: Tensor) -> Tensor:
     """Return the means over all positions of an input of shape ``(N, C, ...)``. Layers that read the same input share them.
 
-    Only activations of the present forward pass are remembered: they come from an operation, and torch counts their changes.
+    No gradient is recorded. Only activations of the present forward pass are remembered: they come from an operation, and torch
+    counts their changes.
     """
     shared = x.grad_fn is not None and torch.is_grad_enabled()
     kept = _pooled.get(x) if shared else None
     if kept is not None and kept[0] == x._version:
         return kept[1]
-    means = x.mean(tuple(range(2, x.ndim)))
+    with torch.no_grad():
+        means = x.mean(tuple(range(2, x.ndim)))
     if shared:
         _pooled[x] = (x._version, means)
     return means
 
 
-def predicted_starts(pooled: Tensor, learner: tuple[Tensor, ...], move: Move) -> Tensor:
-    """Return the starts of one step, of all axes in one tensor. Gradients reach the means and the index learner.
+class Prediction(NamedTuple):
+    """Holds what the backward pass of a step needs from the prediction of its starts.
 
     Args:
+        move: How predictions became starts.
         pooled: Means of the layer's input, of shape ``(samples, channels)``.
-        learner: Weights and biases from :func:`simple_learner`.
-        move: How predictions become starts.
+        active: True for each hidden number of each sample that is above 0.
+        mean: Hidden numbers, averaged over the samples.
+        squashed: Predictions after ``tanh`` or ``sigmoid``.
+        unclamped: Anchor plus move, before it was clamped; None for ``squash="sigmoid"``.
+        finite: False if a prediction is NaN or infinity. The starts then stay as they were.
     """
-    return _Predict.apply(pooled, *learner, move)  # type: ignore[no-any-return]
 
+    move: Move
+    pooled: Tensor
+    active: np.ndarray
+    mean: np.ndarray
+    squashed: np.ndarray
+    unclamped: np.ndarray | None
+    finite: bool
 
-class _Predict(torch.autograd.Function):
-    """Computes two linear layers, averages over the samples, and moves the starts."""
+    @classmethod
+    def of(cls, x: Tensor, learner: tuple[Tensor, ...], move: Move) -> Prediction:
+        """Predict the starts of one step, and write them into ``move.starts``.
 
-    @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, pooled: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, move: Move
-    ) -> Tensor:
-        hidden = torch.addmm(b1, pooled, w1.as_strided((w1.shape[1], w1.shape[0]), (1, w1.shape[1]))).relu_()
-        activations, (weight, bias) = hidden.numpy(), move.last
-        mean = activations.mean(0)
+        Args:
+            x: Input of the layer.
+            learner: Weights and biases from :func:`simple_learner`.
+            move: How predictions become starts.
+        """
+        (w1, b1, *_), (weight, bias) = learner, move.last
+        pooled = pooled_means(x)
+        with torch.no_grad():
+            turned = w1.as_strided((w1.shape[1], w1.shape[0]), (1, w1.shape[1]), w1.storage_offset())
+            hidden = torch.addmm(b1, pooled, turned).relu_().numpy()
+        mean = hidden.mean(0)
         raw = weight @ mean + bias
-        ctx.active = activations > 0
-        ctx.move, ctx.mean, ctx.finite = move, mean, bool(np.isfinite(raw).all())
-        if move.reach is not None:
-            ctx.squashed = np.tanh(raw)
-            ctx.unclamped = new = move.anchor + move.reach * ctx.squashed
-            new = np.minimum(np.maximum(new, 0), move.limits) if move.clamped else new
+        finite, unclamped = np.count_nonzero(np.isfinite(raw)) == len(raw), None
+        if move.reach is None:
+            squashed = 1 / (1 + np.exp(-raw))
+            new = move.range * squashed
         else:
-            ctx.squashed = 1 / (1 + np.exp(-raw))
-            new = move.range * ctx.squashed
+            squashed = np.tanh(raw)
+            unclamped = new = move.anchor + move.reach * squashed
+            new = np.minimum(np.maximum(new, 0), move.limits) if move.clamped else new
         # one batch with NaN or infinity must not ruin the stored starts
-        move.starts[:] = move.momentum * move.previous + (1 - move.momentum) * new if ctx.finite else move.previous
-        ctx.save_for_backward(pooled, w1, b1, w2, b2)
-        return torch.from_numpy(move.starts)
+        move.starts[:] = move.momentum * move.previous + (1 - move.momentum) * new if finite else move.previous
+        return cls(move, pooled, hidden > 0, mean, squashed, unclamped, finite)
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        if torch.is_grad_enabled():
-            return _differentiable(ctx, grad)
-        pooled, w1, *_ = ctx.saved_tensors
-        of_raw = _through_move(ctx, grad.numpy())
-        of_w2, of_b2 = torch.from_numpy(np.outer(of_raw, ctx.mean)), torch.from_numpy(of_raw)
-        of_mean = (of_raw @ ctx.move.last[0]) / np.asarray(len(ctx.active), of_raw.dtype)
-        array = ctx.active * of_mean
-        of_hidden = torch.from_numpy(array)
-        turned = of_hidden.as_strided((array.shape[1], array.shape[0]), (1, array.shape[1]))
-        of_pooled = torch.mm(of_hidden, w1) if ctx.needs_input_grad[0] else None
-        return of_pooled, torch.mm(turned, pooled), torch.from_numpy(array.sum(0)), of_w2, of_b2, None
+    def gradients(self, of_starts: np.ndarray, learner: Sequence[Tensor]) -> tuple[list[Tensor], np.ndarray]:
+        """Turn the gradient of the starts into those of the index learner's tensors and of its hidden numbers.
 
+        Args:
+            of_starts: Gradient of the starts.
+            learner: Weights and biases of the index learner.
+        """
+        of_raw = self._through_move(of_starts.astype(self.mean.dtype, copy=False))
+        of_mean = (of_raw @ self.move.last[0]) / np.asarray(len(self.active), of_raw.dtype)
+        of_hidden = self.active * of_mean
+        turned = torch.from_numpy(of_hidden.T)
+        of_w2 = np.multiply.outer(of_raw, self.mean)
+        arrays = (of_hidden.sum(0), of_w2, of_raw)
+        return [torch.mm(turned, self.pooled), *map(torch.from_numpy, arrays)], of_hidden
 
-def _through_move(ctx: Any, grad: np.ndarray) -> np.ndarray:
-    """Return the gradient of the predictions from that of the starts."""
-    move: Move = ctx.move
-    of_new = grad * np.asarray(1 - move.momentum if ctx.finite else 0, grad.dtype)
-    if move.reach is None:
-        return of_new * move.range * ctx.squashed * (1 - ctx.squashed)
-    if move.clamped:
-        low, high = ctx.unclamped <= 0, ctx.unclamped >= move.limits
-        of_new[(low & (of_new >= 0)) | (high & (of_new <= 0))] = 0
-    return of_new * np.asarray(move.reach, grad.dtype) * (1 - ctx.squashed**2)
+    def add_to_input_(self, of_input: Tensor, of_hidden: np.ndarray, learner: Sequence[Tensor]) -> None:
+        """Add the gradient that reaches the layer's input through the prediction to its gradient."""
+        of_pooled = torch.mm(torch.from_numpy(of_hidden), learner[0])
+        ones = [1] * (of_input.ndim - 2)
+        of_input.add_(of_pooled.view(*of_pooled.shape, *ones), alpha=1 / prod(of_input.shape[2:]))
 
+    def _through_move(self, grad: np.ndarray) -> np.ndarray:
+        """Return the gradient of the predictions from that of the starts."""
+        move = self.move
+        of_new = grad * np.asarray(1 - move.momentum if self.finite else 0, grad.dtype)
+        if self.unclamped is None or move.reach is None:
+            return of_new * move.range * self.squashed * (1 - self.squashed)
+        if move.clamped:
+            np.minimum(of_new, 0, out=of_new, where=self.unclamped <= 0)
+            np.maximum(of_new, 0, out=of_new, where=self.unclamped >= move.limits)
+        return of_new * np.asarray(move.reach, grad.dtype) * (1 - self.squashed**2)
 
-def _differentiable(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """Compute the gradients by differentiable operations, so that they can be differentiated again."""
-    pooled, *learner = ctx.saved_tensors
-    inputs = [tensor.view_as(tensor) for tensor in (pooled, *learner)]
-    if not ctx.finite:
-        return *(torch.zeros_like(tensor) for tensor in inputs), None
-    needed = [i for i, wanted in enumerate(ctx.needs_input_grad[:5]) if wanted]
-    found = torch.autograd.grad(_moved(inputs, ctx.move), [inputs[i] for i in needed], grad, create_graph=True)
-    grads: list[Tensor | None] = [None] * 6
-    for i, gradient in zip(needed, found, strict=True):
-        grads[i] = gradient
-    return tuple(grads)
+    def differentiable(self, x: Tensor, learner: Sequence[Tensor]) -> Tensor:
+        """Compute the starts by differentiable operations, so that gradients of them can be differentiated again.
 
-
-def _moved(inputs: list[Tensor], move: Move) -> Tensor:
-    pooled, w1, b1, w2, b2 = inputs
-    raw = F.linear(F.relu(F.linear(pooled, w1, b1)), w2, b2).mean(0)
-    previous, anchor, limits, largest = (
-        torch.from_numpy(a).to(raw.dtype) for a in (move.previous, move.anchor, move.limits, move.range)
-    )
-    if move.reach is None:
-        new = largest * torch.sigmoid(raw)
-    else:
-        new = anchor + move.reach * torch.tanh(raw)
-        new = clamp_starts(new, limits) if move.clamped else new
-    return move.momentum * previous + (1 - move.momentum) * new
+        Args:
+            x: Input of the layer.
+            learner: Weights and biases of the index learner.
+        """
+        move, (w1, b1, w2, b2) = self.move, learner
+        raw = F.linear(F.relu(F.linear(x.mean(tuple(range(2, x.ndim))), w1, b1)), w2, b2).mean(0)
+        previous, anchor, limits, largest = (
+            torch.from_numpy(a).to(raw.dtype) for a in (move.previous, move.anchor, move.limits, move.range)
+        )
+        if not self.finite:
+            return previous + 0 * raw.nan_to_num(0, 0, 0)
+        if move.reach is None:
+            new = largest * torch.sigmoid(raw)
+        else:
+            new = anchor + move.reach * torch.tanh(raw)
+            new = clamp_starts(new, limits) if move.clamped else new
+        return move.momentum * previous + (1 - move.momentum) * new

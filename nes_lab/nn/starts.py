@@ -256,19 +256,20 @@ class Starts(nn.Module):
             views = self._views = ArrayViews()
         return views.of(name, getattr(self, name) if tensor is None else tensor)
 
-    def _limits(self, axis: int, dtype: np.dtype) -> np.ndarray:
-        """Return the largest start of each patch along one weight axis, as a numpy array. Do not write into it."""
+    def _joined_limits(self, dtype: np.dtype) -> np.ndarray:
+        """Return the largest start of each patch, one weight axis after the other, as a numpy array. Do not write into it."""
         kept = vars(self).setdefault("_kept_limits", {})
-        limits = kept.get((axis, dtype))
+        limits = kept.get(dtype)
         if limits is None:
-            limits = kept[axis, dtype] = self.geometry.limits(axis).astype(dtype)
+            limits = kept[dtype] = np.concatenate([self.geometry.limits(a) for a in self.sampled]).astype(dtype)
         return limits
 
-    def learned_starts(self, x: Tensor) -> LearnedStarts:
+    def learned_starts(self, x: Tensor, whole: bool) -> LearnedStarts:
         """Return the starts (positions of patches in the epitome) of one training step, for :mod:`nes_lab.execution.layer_taps`.
 
         Args:
             x: Input of the layer.
+            whole: True if the layer reads all positions of ``x``.
         """
         raise NotImplementedError(f"the starts of {type(self).__name__} are not learned")
 
