@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
+from nes_lab.nn import layer_forward
 from nes_lab.nn.conv import EpitomeConv2d
 from nes_lab.nn.predict_step import pooled_means, simple_learner
 
@@ -55,3 +58,13 @@ def test_an_index_learner_that_was_changed_is_called_as_a_module():
         assert simple_learner(learner, torch.float32) is not None
         change(learner)
         assert simple_learner(learner, torch.float32) is None
+
+
+def test_gradients_pass_through_an_index_learner_that_is_not_trained(monkeypatch):
+    layer, x = _layer(), torch.randn(3, 8, 4, 4, requires_grad=True)
+    layer.routing.requires_grad_(False)
+    other = copy.deepcopy(layer)
+    found = torch.autograd.grad(layer(x).sin().sum(), x)[0]
+    monkeypatch.setattr(layer_forward, "step_possible", lambda *given: False)
+    torch.testing.assert_close(found, torch.autograd.grad(other(x).sin().sum(), x)[0])
+    torch.testing.assert_close(layer.routing.starts_out, other.routing.starts_out)
