@@ -59,6 +59,7 @@ class LayerOp:
         standardized: True if each output channel's weights are shifted and scaled to mean 0 and variance 1 before use. This
             needs the complete weight.
         reads_all: True if the operation reads every input position; computed from the other fields.
+        pointwise: True if each output position depends on the input at the same position only; computed from the other fields.
     """
 
     kernel_size: tuple[int, ...] = ()
@@ -68,6 +69,7 @@ class LayerOp:
     groups: int = 1
     standardized: bool = field(default=False, repr=False)
     reads_all: bool = field(init=False, repr=False, compare=False, default=True)
+    pointwise: bool = field(init=False, repr=False, compare=False, default=False)
     _read: tuple[tuple[Any, ...], LayerOp] | None = field(init=False, repr=False, compare=False, default=None)
 
     @property
@@ -112,6 +114,9 @@ class LayerOp:
     def __post_init__(self) -> None:
         skips = self._skips()
         object.__setattr__(self, "reads_all", all(step == 1 for step in skips))
+        padded = self.padding not in ("valid", "same") if isinstance(self.padding, str) else any(self.padding)
+        plain = prod(self.kernel_size) == 1 and all(step == 1 for step in self.stride) and not padded
+        object.__setattr__(self, "pointwise", plain)
         if not self.reads_all:
             stride = tuple(1 if k > 1 else s for s, k in zip(self.stride, skips, strict=True))
             index = (..., *(slice(None, None, step) for step in skips))

@@ -93,11 +93,7 @@ def factored_step(
 def _as_matrix(op: LayerOp, shape: Sequence[int]) -> bool:
     """Return True if a convolution of an input of the given shape is computed as one matrix product for all samples."""
     positions = prod(shape[2:])
-    return _pointwise(op) and positions <= _SMALL_MAP and 0 < shape[0] * positions <= _MOST_COLUMNS
-
-
-def _pointwise(op: LayerOp) -> bool:
-    return prod(op.kernel_size) == 1 and not any(op.padding) and all(step == 1 for step in op.stride)
+    return op.pointwise and positions <= _SMALL_MAP and 0 < shape[0] * positions <= _MOST_COLUMNS
 
 
 def _by_weight(step: FactoredStep) -> bool:
@@ -106,7 +102,7 @@ def _by_weight(step: FactoredStep) -> bool:
     For 1x1 convolutions of large maps the weight is much smaller than the maps. So the products of each start are computed from the
     weight, and only the input is kept for the backward pass, as for a dense layer.
     """
-    return step.starts is not None and _pointwise(step.op)
+    return step.starts is not None and step.op.pointwise
 
 
 class _Step(torch.autograd.Function):

@@ -204,10 +204,11 @@ class FreeStarts(Starts):
         return self._learned_starts()
 
     def _learned_starts(self) -> LearnedStarts:
-        tables, values, names = [], [], self._names
+        tables, values, names, held = [], [], self._names, self._parameters
         for offsets, anchors in zip(names[::2], names[1::2], strict=True):
-            tables.append(getattr(self, offsets))
-            values.append(self._array(anchors) + self._array(offsets, tables[-1]))
+            table = held.get(offsets)  # it takes less time than an attribute
+            tables.append(getattr(self, offsets) if table is None else table)
+            values.append(self._array(anchors, self._buffers.get(anchors)) + self._array(offsets, tables[-1]))
         joined = values[0] if len(values) == 1 else np.concatenate(values)
         return LearnedStarts(tuple(tables), joined, self.geometry.boundary == "clamp")
 
@@ -217,13 +218,17 @@ class FreeStarts(Starts):
             return learned
         limits = self._joined_limits(learned.values.dtype)
         inside, begin = (learned.values >= 0) & (learned.values <= limits), 0
-        if inside.all():
+        if np.count_nonzero(inside) == len(inside):
             return learned
         for axis, table in self.tables():
-            end = begin + len(table)
-            if not inside[begin:end].all():
-                self._clamp_offsets(axis)
-            begin = end
+            part = slice(begin, begin + len(table))
+            begin = part.stop
+            if not inside[part].all():
+                offsets, anchors = self._pair(axis)
+                anchor = self._array(anchors)
+                clamped = np.minimum(np.maximum(self._array(offsets), -anchor), limits[part] - anchor)
+                with torch.no_grad():
+                    table.copy_(torch.from_numpy(clamped))
         return self._learned_starts()
 
     def from_tensors(self, tensors: Sequence[Tensor]) -> tuple[Tensor | None, ...]:

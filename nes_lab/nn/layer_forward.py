@@ -122,10 +122,11 @@ class LayerForward(nn.Module):
         channels, dim = self._channels
         if x.ndim < -dim or shape[dim] != channels:
             raise GeometryError(f"input of shape {tuple(shape)}; axis {dim} must have {channels} channels")
-        execution = self._choice.known(shape, self.routing.axis_states) or self.resolved_execution(tuple(shape))
+        routing = self.routing
+        execution = self._choice.known(shape, routing.axis_states) or self.resolved_execution(tuple(shape))
         learns = torch.is_grad_enabled() or self.training or jit
         if execution.name == "factored" and (learns or not self._inference.trusting):
-            step = self._keep_step(x)
+            step = None if routing.stored else self._keep_step(x)
             if step is not None:
                 return step(x, self.epitome, self.bias)
         if learns:
@@ -158,7 +159,7 @@ class LayerForward(nn.Module):
         read, op = self.op.skip_unread(x)
         learned: tuple[Tensor, ...] = ()
         if self._learns_starts():
-            step, learned = self._taps.learned_step(self.routing, op, x, self.op.reads_all)
+            step, learned = self._taps.learned_step(self.routing, op, x, read is x)
         else:
             step = self._taps.step(self.routing, op, x.dtype)
         return factored_step(read, self.cells(), self.bias, step, learned)
@@ -180,8 +181,8 @@ class LayerForward(nn.Module):
         return self._inference.get(execution.name, read, prepare)
 
     def _keep_step(self, x: Tensor) -> SlicedStep | None:
-        """Keep and return the steps for inputs like ``x``; None if a rule does not set the starts, or if they cannot be kept here."""
-        if self.routing.stored or self.scale is not None or self.epitome_dtype != "float" or type(x) is not Tensor:
+        """Keep and return the steps for inputs like ``x``, where a rule sets the starts; None if they cannot be kept here."""
+        if self.scale is not None or self.epitome_dtype != "float" or type(x) is not Tensor:
             return None
         if torch.compiler.is_compiling() or torch.jit.is_tracing() or transforming() or recording():
             return None
