@@ -114,9 +114,19 @@ def _advice(choice: Choice) -> str:
         return f"not measured | {len(done)} of {len(choice.cells)} contenders are complete"
     name = contender(choice.candidate.contender)
     if choice.difference is None:
-        return f"{name} | it has the best accuracy on held-out images{some}"
+        return f"{name} | it has the best accuracy on held-out images{_best_epitomes(choice)}{some}"
     words = f"best on held-out images: {name}, {_compared(choice.difference)}{some}"
     return f"{contender(choice.advised.contender)} | {words}"
+
+
+def _best_epitomes(choice: Choice) -> str:
+    """Compare the best epitomes on held-out images with the narrower network, which is better there; empty without a complete row."""
+    epitomes = [cell for cell in choice.cells if is_epitome(cell) and cell.is_complete]
+    best = max(epitomes, key=lambda cell: cell.held_out, default=None)
+    difference = against(best, choice.narrow)
+    if best is None or difference is None:
+        return ""
+    return f"; the best epitomes there: {contender(best.contender)}, {_compared(difference)}"
 
 
 def _compared(difference: Difference) -> str:

@@ -127,6 +127,8 @@ def test_the_candidate_is_chosen_on_held_out_images_and_advised_if_its_interval_
     level = f"narrower network | best on held-out images: epitomes, tiled starts, level within ±{noisy.difference.level_within:.2f} points"
     assert level in evidence_page([(study, rows)])
     assert "no kind of epitomes has an interval above 0" not in evidence_page([(study, rows)])  # the learner has one
+    change(rows, "madds", "width", holdout_top1=90.0)
+    assert f"the best epitomes there: {level.partition(': ')[2]}" in evidence_page([(study, rows)])
     change(rows, "madds", "learner", test_top1=-5.0)
     assert "no kind of epitomes has an interval above 0" in evidence_page([(study, rows)])
 
