@@ -14,5 +14,6 @@ axis reads, and the factor of each cell.
 ``triton_rows``: runs these multiplications on CUDA.
 ``triton_kernels``: defines the Triton kernels that ``triton_rows`` launches.
 ``transforms``: says whether torch transforms the code, as ``torch.func.vmap`` does.
+``compiled_taps``: turns learned starts into taps in compiled code on a CPU.
 ``constants``: keeps small tensors that depend only on shapes.
 """

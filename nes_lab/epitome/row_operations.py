@@ -104,7 +104,7 @@ def combine_rows(
         A tensor with ``rows`` entries along ``dim``, in the dtype and channels-last layout of ``tensor``.
     """
     if torch.compiler.is_compiling():
-        return torch.ops.nes_lab.combine_rows(tensor, dim, index, offsets, share, uniform)
+        return torch.ops.nes_lab.combine_rows(tensor, dim, index, offsets, share, uniform, None)
     return _combine_rows(tensor, dim, index, offsets, share, uniform)
 
 
@@ -115,7 +115,7 @@ def row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Ten
     otherwise float32. No gradient is recorded.
     """
     if torch.compiler.is_compiling():
-        return torch.ops.nes_lab.row_dots(a, b, dim, left, right)
+        return torch.ops.nes_lab.row_dots(a, b, dim, left, right, 1)
     return _row_dots(a, b, dim, left, right)
 
 
@@ -161,24 +161,41 @@ def _row_dots(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Te
 
 @torch.library.custom_op("nes_lab::combine_rows", mutates_args=())
 def _combine_op(
-    tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None, uniform: bool
+    tensor: Tensor,
+    dim: int,
+    index: Tensor,
+    offsets: Tensor,
+    share: Tensor | None,
+    uniform: bool,
+    order: Tensor | None,
 ) -> Tensor:
+    share = share if share is None or order is None else share[order]
     return _combine_rows(tensor, dim, index, offsets, share, uniform)
 
 
 @_combine_op.register_fake
-def _(tensor: Tensor, dim: int, index: Tensor, offsets: Tensor, share: Tensor | None, uniform: bool) -> Tensor:
+def _(
+    tensor: Tensor,
+    dim: int,
+    index: Tensor,
+    offsets: Tensor,
+    share: Tensor | None,
+    uniform: bool,
+    order: Tensor | None,
+) -> Tensor:
     return like_format(tensor, dim, offsets.shape[0] - 1)
 
 
 @torch.library.custom_op("nes_lab::row_dots", mutates_args=())
-def _dots_op(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
+def _dots_op(a: Tensor, b: Tensor, dim: int, left: Tensor | None, right: Tensor, per_row: int) -> Tensor:
+    if left is None:
+        left = constant(right, _channels, right.shape[0], per_row)
     return _row_dots(a, b, dim, left, right)
 
 
 @_dots_op.register_fake
-def _(a: Tensor, b: Tensor, dim: int, left: Tensor, right: Tensor) -> Tensor:
-    return a.new_empty(left.shape, dtype=torch.float64 if a.dtype == torch.float64 else torch.float32)
+def _(a: Tensor, b: Tensor, dim: int, left: Tensor | None, right: Tensor, per_row: int) -> Tensor:
+    return a.new_empty(right.shape, dtype=torch.float64 if a.dtype == torch.float64 else torch.float32)
 
 
 class _Combine(torch.autograd.Function):
@@ -196,6 +213,8 @@ class _Combine(torch.autograd.Function):
         kept = tensor if share is not None and ctx.needs_input_grad[1] else None
         ctx.save_for_backward(kept, share, *table)
         if fold:
+            if torch.compiler.is_compiling():  # one operation less to compile
+                return torch.ops.nes_lab.combine_rows(tensor, dim, channel, cell_offsets, share, False, order)
             return combine_rows(tensor, dim, channel, cell_offsets, None if share is None else share[order])
         return combine_rows(tensor, dim, cell, offsets, share, uniform=True)
 
@@ -225,6 +244,8 @@ class _Dots(torch.autograd.Function):
     def forward(ctx: Any, a: Tensor, b: Tensor, dim: int, per_row: int, *table: Tensor) -> Tensor:  # type: ignore[override]
         ctx.dim, ctx.per_row = dim, per_row
         ctx.save_for_backward(a, b, *table)
+        if torch.compiler.is_compiling():  # the operator makes the channels itself
+            return torch.ops.nes_lab.row_dots(a, b, dim, None, table[0], per_row)
         channel = constant(table[0], _channels, table[0].shape[0], per_row)
         return row_dots(a, b, dim, channel, table[0])
 

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nes_lab.epitome import compiled_taps
+from nes_lab.epitome.compiled_taps import compiles_taps
 from nes_lab.epitome.constants import constant
 from nes_lab.epitome.flat_windows import window_cells
 from nes_lab.epitome.slices import CellSlice
@@ -105,6 +107,8 @@ class AxisTaps:
 
 
 def _shares(taps: AxisTaps) -> Tensor | None:
+    if taps.frac is not None and taps.frac.ndim == 1 and compiles_taps(taps.frac):
+        return compiled_taps.pair_shares(taps.frac)
     return None if taps.frac is None else torch.stack((1 - taps.frac, taps.frac), -1).flatten()
 
 
@@ -143,6 +147,8 @@ class RowTable:
 
 
 def _row_table(taps: AxisTaps) -> RowTable:
+    if taps.upper is not None and taps.lower.ndim == 1 and compiles_taps(taps.lower):
+        return RowTable(*compiled_taps.row_table(taps.lower, taps.upper, taps.cells), per_row=2)
     per_row = 1 if taps.upper is None else 2
     cell = taps.lower if taps.upper is None else torch.stack((taps.lower, taps.upper), -1).flatten()
     sorted_cells, order = torch.sort(cell, stable=True)  # stable: sums have the same order on every device
@@ -214,6 +220,8 @@ def clamp_starts(starts: Tensor, upper: Tensor) -> Tensor:
         >>> s.grad
         tensor([0., 1.])
     """
+    if compiles_taps(starts):
+        return compiled_taps.clamp_compiled(starts, upper)
     clamp = _ClampInTransform if transforming() else _ClampStarts
     return clamp.apply(starts, upper)  # type: ignore[no-any-return]
 
@@ -223,6 +231,9 @@ def start_limits(geometry: EpitomeGeometry, axis: int, like: Tensor) -> Tensor:
 
     The values are those of ``geometry.limits(axis)``. The dtype and the device are those of the tensor ``like``.
     """
+    if axis < 2 and geometry.scope == "separable" and compiles_taps(like):
+        a = geometry.axes[axis]
+        return compiled_taps.start_limits(like.detach(), a.size, a.patch, a.cells)
     # computed by torch operations, which compilers can trace
     return constant(like, _limits, geometry, axis, like.dtype, 0)
 
@@ -256,6 +267,9 @@ def axis_taps(
     """
     a = geometry.axes[axis]
     circular = geometry.boundary == "circular"
+    if fractional and axis < 2 and geometry.scope == "separable" and compiles_taps(starts):
+        lower, upper, frac = compiled_taps.channel_taps(starts, a.size, a.patch, a.cells, circular)
+        return AxisTaps(lower, a.cells, upper, frac)
     base = start_cells(starts, geometry, axis) if fractional else starts.detach().round()
     lower = _spread(base.long(), geometry, axis, local=True)
     if circular:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nes_lab.epitome.compiled_taps import clamp_offsets_, compiles_taps
 from nes_lab.epitome.taps import start_limits
 from nes_lab.execution.layer_taps import LearnedStarts
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
@@ -192,7 +193,11 @@ class FreeStarts(Starts):
         """Clamp the stored offsets of one weight axis so that patches stay inside the epitome."""
         with torch.no_grad():
             anchor, table = self.anchor(axis), self.table(axis)
-            table.clamp_(-anchor, start_limits(self.geometry, axis, table) - anchor)
+            limits = start_limits(self.geometry, axis, table)
+            if compiles_taps(table):
+                clamp_offsets_(table, anchor, limits)
+            else:
+                table.clamp_(-anchor, limits - anchor)
 
     def learned_starts(self, x: Tensor, whole: bool) -> LearnedStarts:
         """Return the starts of one training step. They may lie outside the epitome until :meth:`clamp_stored` was called.

@@ -92,6 +92,56 @@ def test_snapped_starts_compile_without_waiting_for_the_table():
         )
 
 
+@pytest.mark.parametrize("boundary", ["clamp", "circular"])
+def test_compiled_starts_at_and_beyond_their_bounds_get_the_gradients_of_the_eager_layer(boundary):
+    """With a shorter last patch, and starts below 0, at 0, at the upper bound and above it."""
+    torch.compiler.reset()
+    torch.manual_seed(0)
+    layer = EpitomeConv2d(
+        10,
+        14,
+        3,
+        epitome_shape=(9, 8, 3, 3),
+        patch_channels=(4, 3),
+        padding=1,
+        routing="free",
+        boundary=boundary,
+        execution="factored",
+    )
+    for axis, starts in ((0, [-0.5, 0.0, 5.0, 7.0]), (1, [0.0, 2.3, 5.0, 9.0])):
+        layer.routing.set_starts_(axis, torch.tensor(starts))
+    eager, x = copy.deepcopy(layer), torch.randn(2, 10, 6, 6)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    outputs = []
+    for forward in (compiled, eager):
+        outputs.append(forward(x))
+        outputs[-1].square().mean().backward()
+    torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)
+    for (name, a), b in zip(layer.named_parameters(), eager.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-5, msg=name)
+        torch.testing.assert_close(a, b, msg=name)
+
+
+def test_the_compiler_sees_few_operations_of_learned_starts():
+    """They once were 60 per axis, and took most of the time to compile a network."""
+    from torch._functorch.aot_autograd import aot_module_simplified, make_boxed_func
+
+    torch.compiler.reset()
+    layer, x = _layer("factored", "free")
+    counts = []
+
+    def count(graph, inputs):
+        counts.append(sum(node.op == "call_function" for node in graph.graph.nodes))
+        return make_boxed_func(graph.forward)
+
+    compiled = torch.compile(
+        layer, backend=lambda graph, inputs: aot_module_simplified(graph, inputs, fw_compiler=count)
+    )
+    compiled(x).sum().backward()
+    forward, backward = counts
+    assert forward < 60 and backward < 40
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("routing", ["tiled", "random", "free"])
 def test_inductor_agrees_with_eager(routing):
