@@ -23,7 +23,7 @@ __all__ = [
     "compiles_taps",
     "pair_shares",
     "row_table",
-    "start_limits",
+    "limits_compiled",
 ]
 
 
@@ -41,12 +41,12 @@ def _patches(size: int, patch: int) -> int:
 
 
 @torch.library.custom_op("nes_lab::start_limits", mutates_args=())
-def start_limits(like: Tensor, size: int, patch: int, cells: int) -> Tensor:
+def limits_compiled(like: Tensor, size: int, patch: int, cells: int) -> Tensor:
     """Return the largest start of each patch of a channel axis, in the dtype of ``like``; shape ``(patches,)``."""
     return _limits(like, size, patch, cells)
 
 
-@start_limits.register_fake
+@limits_compiled.register_fake
 def _(like: Tensor, size: int, patch: int, cells: int) -> Tensor:
     return like.new_empty(_patches(size, patch))
 

@@ -233,7 +233,7 @@ def start_limits(geometry: EpitomeGeometry, axis: int, like: Tensor) -> Tensor:
     """
     if axis < 2 and geometry.scope == "separable" and compiles_taps(like):
         a = geometry.axes[axis]
-        return compiled_taps.start_limits(like.detach(), a.size, a.patch, a.cells)
+        return compiled_taps.limits_compiled(like.detach(), a.size, a.patch, a.cells)
     # computed by torch operations, which compilers can trace
     return constant(like, _limits, geometry, axis, like.dtype, 0)
 
