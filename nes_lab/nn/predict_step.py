@@ -58,20 +58,20 @@ def simple_learner(learner: nn.Module, dtype: torch.dtype) -> tuple[Tensor, ...]
         learner: The index learner.
         dtype: Data type that its tensors must have.
     """
-    body = getattr(learner, "body", None)
-    if type(body) is not nn.Sequential or len(body) != 3:
+    body = learner._modules.get("body")  # it takes less time than an attribute
+    if type(body) is not nn.Sequential or len(body._modules) != 3:
         return None
-    first, middle, last = body
+    first, middle, last = body._modules.values()
     if (type(first), type(middle), type(last)) != (nn.Linear, nn.ReLU, nn.Linear):
         return None
     for module in (learner, body, first, middle, last):
-        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or "forward" in vars(module):
+        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or "forward" in vars(module):  # type: ignore[union-attr]
             return None
-    tensors = (first.weight, first.bias, last.weight, last.bias)
-    plain = tuple(
-        t for t in tensors if isinstance(t, Tensor) and type(t) in (Tensor, nn.Parameter) and t.dtype == dtype
-    )
-    return plain if len(plain) == len(tensors) and all(t.is_contiguous() for t in plain) else None
+    tensors = [part._parameters.get(name) for part in (first, last) for name in ("weight", "bias")]  # type: ignore[union-attr]
+    for tensor in tensors:
+        if type(tensor) not in (Tensor, nn.Parameter) or tensor.dtype != dtype or not tensor.is_contiguous():  # type: ignore[union-attr]
+            return None
+    return tuple(tensors)  # type: ignore[arg-type]
 
 
 def pooled_means(x: Tensor) -> Tensor:
