@@ -63,6 +63,11 @@ class StartsLayout:
         return np.concatenate([self.geometry.limits(a) for a in self.axes]).astype(self.dtype)
 
     @cached_property
+    def below(self) -> float:
+        """Largest number below 1."""
+        return float(np.nextafter(self.dtype.type(1), self.dtype.type(0)))
+
+    @cached_property
     def patch_of(self) -> np.ndarray:
         """Patch of each channel."""
         parts = zip(self.axes, self.patches, strict=True)
@@ -138,8 +143,12 @@ class LearnedCells:
             clamped: True if starts above the upper end of the epitome must be noticed, because they are clamped then. False: only
                 rounding puts a start there.
         """
-        base = np.nan_to_num(np.floor(starts), copy=False, nan=0, posinf=0, neginf=0)
-        highest = np.full_like(base, np.nextafter(base.dtype.type(1), base.dtype.type(0)))
+        base = np.floor(starts)
+        finite = np.isfinite(base)
+        if np.count_nonzero(finite) < len(finite):  # NaN stays in the fraction, so that the weight becomes NaN
+            base[~finite] = 0
+        highest = np.empty_like(base)
+        highest.fill(layout.below)
         if not layout.circular:
             np.maximum(np.minimum(base, layout.limits - 1), 0, out=base)
             np.copyto(highest, layout.limits - base if clamped else np.inf, where=base >= layout.limits - 1)
