@@ -25,6 +25,9 @@ __all__ = ["OnnxNetwork", "open_session"]
 def open_session(file: str | bytes, advice: str = "") -> Any:
     """Load an ONNX file in ONNX Runtime on the CPU, with as many threads as torch uses.
 
+    Its threads do not spin: by default they keep their cores busy for a while after each call, and whatever runs next in the
+    process, such as torch or another session, takes up to several times as long.
+
     Args:
         file: Path of the file, or its bytes.
         advice: What to do if the file cannot be loaded, for the message.
@@ -36,6 +39,7 @@ def open_session(file: str | bytes, advice: str = "") -> Any:
     onnxruntime = need("onnxruntime", "running an ONNX file")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:
