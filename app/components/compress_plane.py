@@ -30,9 +30,9 @@ def show_plane(question: dict[str, Any], planned: dict[str, Any]) -> None:
     def move(name: str, x: float | None, y: float | None) -> None:
         if name == "point":
             for quantity, text in budget_at(x or 0, y or 0, region, budget).items():
-                enter(f"compression.{quantity}", text)
+                set_budget(budget, quantity, text)
         else:
-            enter(f"compression.{name}", share_text((x if name == "madds" else y) or 0))
+            set_budget(budget, name, share_text((x if name == "madds" else y) or 0))
 
     st.markdown("**Where you are**: what this network can reach. Drag the point or a line, or click.")
     shares = shares_of(budget, planned["dense"])
@@ -60,9 +60,17 @@ def entry_of(quantity: str, budget: dict[str, Any]) -> Any:
     other = budget["params" if quantity == "madds" else "madds"] or budget["latency_ms"] or budget["stored_bytes"]
 
     def slid(share: float) -> None:
-        enter(f"compression.{quantity}", "" if share >= 1 and other else share_text(share))
+        set_budget(budget, quantity, "" if share >= 1 and other else share_text(share))
 
     return slid
+
+
+def set_budget(budget: dict[str, Any], quantity: str, text: str) -> None:
+    """Enter a budget into its field. It takes the place of a preset, because a plan comes from one or the other."""
+    if budget.get("preset") and text:
+        enter("compression.preset", "")
+        st.toast(f"This budget takes the place of the preset {budget['preset']}.")
+    enter(f"compression.{quantity}", text)
 
 
 def papers(question: dict[str, Any]) -> tuple[PaperBudget, ...]:

@@ -9,6 +9,7 @@ import torch
 import yaml
 
 import nes_lab
+from app.components import compress_plane
 from app.inputs import form_address
 from nes_lab.config import knobs, load_config
 from nes_lab.recipes.chips import CHIPS
@@ -125,10 +126,28 @@ def test_a_chip_fills_the_form_and_the_address(home, planner):  # noqa: F811
     assert any("you: small_file" in json.dumps(figure) for figure in figures(at))
     assert planner.compression["preset"] == "small_file" and "madds" not in planner.compression
     assert load_config(yaml.safe_load(at.code[-1].value)).compression == load_config(CHIPS[2].make()).compression
+    at.session_state["compression.preset"], at.session_state["compression.madds"] = (
+        "",
+        "50%",
+    )  # as a dragged budget does
+    at.run()
+    assert planner.compression["madds"] == "50%" and "preset" not in planner.compression
     chip(at, "Audio")
     assert planner.questions[-1]["backbone"]["name"] == "m5" and "madds" not in planner.compression
     chip(at, "ResNet-50, half")
     assert "downloaded when the run begins" in words(at) and planner.compression["initial_weights"] == "fit"
+
+
+def test_a_dragged_budget_takes_the_place_of_a_preset(monkeypatch):
+    entered, said = {}, []
+    monkeypatch.setattr(compress_plane, "enter", entered.__setitem__)
+    monkeypatch.setattr(compress_plane.st, "toast", said.append)
+    budget = {"madds": None, "params": None, "latency_ms": None, "stored_bytes": None, "preset": "small_file"}
+    compress_plane.entry_of("madds", budget)(0.5)
+    assert entered == {"compression.preset": "", "compression.madds": "50%"} and "small_file" in said[0]
+    entered.clear()
+    compress_plane.entry_of("madds", budget | {"preset": None})(0.5)
+    assert entered == {"compression.madds": "50%"} and len(said) == 1
 
 
 def test_a_start_that_cannot_work_is_explained_before_launch(store, planner, tmp_path):  # noqa: F811
