@@ -85,12 +85,12 @@ def _(starts: Tensor, upper: Tensor) -> Tensor:
 def _unblocked(grad: Tensor, starts: Tensor, upper: Tensor) -> Tensor:
     """Return the gradient where descent does not move a start out of its bounds, and 0 elsewhere."""
     blocked = ((starts <= 0) & (grad >= 0)) | ((starts >= upper) & (grad <= 0))
-    return grad.masked_fill(blocked, 0)
+    return grad.masked_fill(blocked, 0).contiguous()
 
 
 @_unblocked.register_fake
 def _(grad: Tensor, starts: Tensor, upper: Tensor) -> Tensor:
-    return torch.empty_like(grad)
+    return torch.empty_like(grad, memory_format=torch.contiguous_format)
 
 
 def _keep_inputs(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:

@@ -189,7 +189,8 @@ def _(
 @torch.library.custom_op("nes_lab::row_dots", mutates_args=())
 def _dots_op(a: Tensor, b: Tensor, dim: int, left: Tensor | None, right: Tensor, per_row: int) -> Tensor:
     if left is None:
-        left = constant(right, _channels, right.shape[0], per_row)
+        # not kept: if a CUDA graph records this operator, the memory of its tensors belongs to the graph
+        left = _channels(right.shape[0], per_row, right.device)
     return _row_dots(a, b, dim, left, right)
 
 

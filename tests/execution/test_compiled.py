@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
+from nes_lab.epitome import constants, row_operations
 from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d
 from nes_lab.nn.layer import EpitomeLayer
@@ -140,6 +141,24 @@ def test_the_compiler_sees_few_operations_of_learned_starts():
     compiled(x).sum().backward()
     forward, backward = counts
     assert forward < 60 and backward < 40
+
+
+def test_the_compiler_knows_the_layout_of_gradients_at_bounds():
+    """The compiler computes with the layout that an operator promises: with another one, numbers would trade places."""
+    grad, starts, upper = torch.randn(3, 4).t(), torch.randn(4, 3), torch.ones(4, 3)
+    torch.library.opcheck(
+        torch.ops.nes_lab.unblocked.default, (grad, starts, upper), test_utils=("test_schema", "test_faketensor")
+    )
+
+
+def test_the_operator_of_dot_products_keeps_no_tensor(monkeypatch):
+    """If a CUDA graph records it, the memory of a tensor that is made in it belongs to the graph, so nothing may keep the tensor."""
+    torch.compiler.reset()
+    monkeypatch.setattr(constants, "_kept", {})
+    layer, x = _layer("factored", "free")
+    torch.compile(layer, fullgraph=True, backend="aot_eager")(x).sum().backward()
+    assert layer.routing.start_offsets_out.grad.any()
+    assert not [build for build, *_ in constants._kept if build is row_operations._channels]
 
 
 @pytest.mark.slow
