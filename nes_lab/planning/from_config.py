@@ -5,11 +5,12 @@ Tests: tests/experiment/test_build.py.
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from torch import nn
 
+from nes_lab.errors import OptionError
 from nes_lab.geometry.start_rules import routing_mode
 from nes_lab.planning.planner import plan_for_budget
 from nes_lab.planning.presets import SMALL_FILE, preset, small_file_options
@@ -43,13 +44,11 @@ def plan_from_config(
         on_progress: Called with a :class:`~nes_lab.progress_bar.ProgressEvent` as the work goes on; None for no calls.
 
     Raises:
-        OptionError: If an option is not among its choices.
+        OptionError: If an option is not among its choices, or does not go with the preset.
         BudgetError: If the budget cannot be met. The message names the smallest counts that can be reached.
     """
     if config.preset is not None:
-        return preset(
-            config.preset, model, example_input, epitome_dtype=getattr(config, "epitome_dtype", "float"), seed=seed
-        )
+        return preset(config.preset, model, example_input, seed=seed, **_preset_options(config))
     return plan_for_budget(
         model,
         budget_of(config),
@@ -77,8 +76,17 @@ def plan_options(config: Any, seed: int = 0) -> PlanOptions:
         OptionError: If an option is not among its choices.
     """
     if getattr(config, "preset", None) == SMALL_FILE:
-        return small_file_options(seed, config.epitome_dtype)
+        return replace(small_file_options(seed), **_preset_options(config))
     return PlanOptions(**_options(config, seed))
+
+
+def _preset_options(config: Any) -> dict[str, Any]:
+    """Return the options of a configuration that go with its preset. The others are those of the preset."""
+    overrides = getattr(config, "overrides", None)
+    if overrides:
+        raise OptionError(f"overrides={dict(overrides)!r} does not go with preset={config.preset!r}")
+    chosen = {name: getattr(config, name, None) or None for name in ("include", "exclude")}
+    return chosen | {"epitome_dtype": getattr(config, "epitome_dtype", "float")}
 
 
 def _options(config: Any, seed: int, seconds: float = 60.0) -> dict[str, Any]:

@@ -59,8 +59,8 @@ def preset(
 
     ``small_file`` is for a file that must be small. All layers that may be replaced share one epitome, which has a cell for every 16
     weights. A patch is a sum of two windows, with 4 x 4 channels, or 8 x 8 in 1x1 convolutions and linear layers. Depthwise convolutions,
-    the first convolution, the classifier and thin layers stay dense. It takes a ResNet to about a tenth of its bytes. Multiply-adds stay
-    those of the dense network.
+    thin layers, and the first convolution and classifier that the model declares stay dense. It takes a ResNet to about a tenth of its
+    bytes. Multiply-adds stay those of the dense network.
 
     ``released_x2`` shrinks the axes that the NES authors' released code shrinks, each to half as many cells. In
     inverted-residual blocks, these are the output axis of the expand 1x1 convolution and the input axis of the project

@@ -111,6 +111,18 @@ def test_small_file_gives_all_layers_one_epitome_that_small_weights_fill(dtype):
     assert plan_from_config(model, x, config.compression, 3) == plan
 
 
+@pytest.mark.parametrize("name", ["small_file", "both_axes"])
+def test_a_configuration_with_a_preset_leaves_out_the_layers_it_excludes(name):
+    model, x = nes_lab.create_backbone("cifar_resnet14", num_classes=10), torch.randn(1, 3, 32, 32)
+    config = load_config({"compression": {"preset": name, "exclude": ["layer1*"]}}).compression
+    plan = plan_from_config(model, x, config)
+    assert plan == nes_lab.preset(name, model, x, exclude=["layer1*"]) != nes_lab.preset(name, model, x)
+    assert tuple(plan_options(config).exclude) == ("layer1*",)
+    config = load_config({"compression": {"preset": name, "overrides": {"layer1*": {"keep": True}}}}).compression
+    with pytest.raises(OptionError, match=f"overrides=.* does not go with preset='{name}'"):
+        plan_from_config(model, x, config)
+
+
 def test_small_file_has_larger_patches_for_1x1_convolutions_and_keeps_thin_and_depthwise_layers():
     model = nes_lab.create_backbone("small_mobilenetv2", in_channels=1)
     plan = nes_lab.preset("small_file", model, torch.randn(1, 1, 8, 8))
