@@ -23,7 +23,8 @@ _SETTINGS = {
     "MALLOC_TOP_PAD_": str(64 << 20),
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
-_CHOSEN_BY_USER = ("LD_PRELOAD", "MALLOC_MMAP_THRESHOLD_", *_SETTINGS)
+_CHOSEN_BY_USER = ("LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_")
+"""Beginnings of the names of variables that choose or set up an allocator."""
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _LARGEST_INT = 2**31 - 1
 
@@ -43,7 +44,7 @@ def allocator_settings(environment: Mapping[str, str] | None = None) -> dict[str
         {}
     """
     given = os.environ if environment is None else environment
-    return {} if sys.platform != "linux" or any(name in given for name in _CHOSEN_BY_USER) else dict(_SETTINGS)
+    return {} if sys.platform != "linux" or any(name.startswith(_CHOSEN_BY_USER) for name in given) else dict(_SETTINGS)
 
 
 def keep_freed_memory() -> bool:
