@@ -130,7 +130,8 @@ class Prediction(NamedTuple):
         raw = weight @ mean + bias
         finite, unclamped = np.count_nonzero(np.isfinite(raw)) == len(raw), None
         if move.reach is None:
-            squashed = 1 / (1 + np.exp(-raw))
+            with np.errstate(over="ignore"):  # exp is infinity then, and the sigmoid 0
+                squashed = 1 / (1 + np.exp(-raw))
             new = move.range * squashed
         else:
             squashed = np.tanh(raw)

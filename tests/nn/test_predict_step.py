@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -68,3 +69,13 @@ def test_gradients_pass_through_an_index_learner_that_is_not_trained(monkeypatch
     monkeypatch.setattr(layer_forward, "step_possible", lambda *given: False)
     torch.testing.assert_close(found, torch.autograd.grad(other(x).sin().sum(), x)[0])
     torch.testing.assert_close(layer.routing.starts_out, other.routing.starts_out)
+
+
+def test_a_very_negative_prediction_gives_no_warning():
+    layer = EpitomeConv2d(
+        8, 12, 1, epitome_shape=(6, 5, 1, 1), patch_channels=(3, 2), routing="learner", squash="sigmoid", momentum=0.0
+    )
+    nn.init.constant_(layer.routing.learner.body[2].bias, -200)
+    with np.errstate(over="raise"):
+        layer(torch.randn(3, 8, 4, 4))
+    assert not layer.routing.starts_out.any()
