@@ -133,7 +133,7 @@ def _compared(difference: Difference) -> str:
     """Say by how many points of test accuracy a contender differs from the narrower network, or within how many it does not."""
     if difference.level_within is not None:
         return f"level within ±{difference.level_within:.2f} points on test images ({interval(difference)})"
-    word = {1: "better by", -1: "worse by", 0: "not told apart, without an interval:"}[difference.sign]
+    word = {1: "better by", -1: "worse:", 0: "not told apart, without an interval:"}[difference.sign]
     return f"{word} {interval(difference)} points on test images"
 
 

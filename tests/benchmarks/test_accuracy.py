@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -129,6 +130,8 @@ def test_the_candidate_is_chosen_on_held_out_images_and_advised_if_its_interval_
     assert "no kind of epitomes has an interval above 0" not in evidence_page([(study, rows)])  # the learner has one
     change(rows, "madds", "width", holdout_top1=90.0)
     assert f"the best epitomes there: {level.partition(': ')[2]}" in evidence_page([(study, rows)])
+    change(rows, "madds", "tiled", test_top1=[-9.0, -12.0])
+    assert re.search(r"the best epitomes there: epitomes, tiled starts, worse: -\d", evidence_page([(study, rows)]))
     change(rows, "madds", "learner", test_top1=-5.0)
     assert "no kind of epitomes has an interval above 0" in evidence_page([(study, rows)])
 
