@@ -18,7 +18,8 @@ def allocator(data: dict[str, Any] | None) -> str:
     note = """\
 By default glibc, the C library of most Linux systems, returns a large tensor to the system when it is freed, and fetches its pages
 again for the next one. The processes in which `nes-lab`, the app and sweeps train keep freed memory for the next step, and use huge
-pages where the system offers them. No computed number changes. Where you have set `LD_PRELOAD` or one of glibc's variables, such as
+pages where the system offers them. No computed number changes. Memory that was needed once, such as to load the data, stays with the
+process until it ends. Where you have set `LD_PRELOAD` or one of glibc's variables, such as
 `MALLOC_TRIM_THRESHOLD_`, nothing is changed. `nes_lab.train` in your own process does not touch its allocator; start Python with
 the variables below if you train large images on a CPU."""
     if not data:

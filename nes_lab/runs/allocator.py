@@ -1,7 +1,7 @@
 """Settings of glibc's memory allocator for processes that train on a CPU.
 
 By default glibc returns a large tensor to the system when it is freed, and fetches its pages again for the next one. A training
-step frees and allocates all its large tensors, so fetching pages takes a tenth to a quarter of its time (docs/speed.md has the
+step frees and allocates all its large tensors, so fetching pages takes up to a fifth of its time (docs/speed.md has the
 measurement). These settings keep freed memory for the next step, and use huge pages where the system offers them. They change no
 number that is computed.
 
