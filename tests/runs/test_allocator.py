@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from nes_lab.cli import train_here
 from nes_lab.runs import spawn
 from nes_lab.runs.allocator import allocator_settings, keep_freed_memory
 
@@ -65,6 +66,13 @@ def test_a_process_that_trains_gets_the_settings(tmp_path, monkeypatch):
             monkeypatch.delenv(name)
     spawn.start_worker(tmp_path, run)
     assert given[0]["environment"] == allocator_settings({})
+
+
+def test_a_command_that_trains_in_its_own_process_keeps_freed_memory(monkeypatch):
+    asked = []
+    monkeypatch.setattr(train_here, "keep_freed_memory", lambda: asked.append(True))
+    with train_here.shown_progress():
+        assert asked
 
 
 class _Child:
