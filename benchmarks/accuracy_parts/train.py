@@ -126,6 +126,7 @@ def _machine() -> dict[str, Any]:
         "device": gpu or processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "keeps_memory": "MALLOC_TRIM_THRESHOLD_" in os.environ,
         "torch": version("torch"),
         "python": platform.python_version(),
         "commit": commit(),
