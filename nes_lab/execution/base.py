@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, Literal, NamedTuple, Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -41,6 +42,7 @@ __all__ = [
 AxisState = Literal["identity", "integer", "fractional"]
 Taps = Sequence[AxisTaps | None]
 CONVS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 SAME_TF = "same_tf"
 """Value of ``padding`` that means TensorFlow's ``SAME``. It differs from torch's ``"same"`` if the stride is not 1."""
 
@@ -145,7 +147,10 @@ class LayerOp:
         """
         if self._read is None:
             return x, self
-        return x[self._read[0]], self._read[1]
+        index, rest = self._read
+        if torch.compiler.is_exporting():  # the same numbers; ONNX Runtime takes much longer for slices with a step
+            return POOLS[self.spatial](x, 1, self._skips()), rest
+        return x[index], rest
 
     def positions(self, input_shape: Sequence[int]) -> tuple[int, int]:
         """Return two counts for an input of the given shape: input positions that are read, and output positions.

@@ -102,8 +102,8 @@ def plan_for_budget(
             time must fall, or if both give the same weight; otherwise joint).
         boundary: What happens at the end of an epitome axis: ``"clamp"`` (patches stay inside the epitome) or ``"circular"``
             (patches continue at the beginning of the axis).
-        patch_channels: Channels sampled in one piece, or a pair (output, input); by default the whole epitome axis, or 16 if starts are
-            learned.
+        patch_channels: Channels sampled in one piece, or a pair (output, input); by default the whole epitome axis, or 16 where
+            learned starts can move.
         share: Which layers share a flat epitome, which saves params and not multiply-adds: ``"layer"`` (each layer has its own),
             ``"stage"`` (one for all layers whose outputs have equally many positions) or ``"network"`` (one for all layers).
             Layers of any kernel size and kind can share one. Other values than ``"layer"`` set ``scope="flat"``.
@@ -118,7 +118,7 @@ def plan_for_budget(
         min_channels: Number of input or output channels below which a layer stays dense unless include names it; thin layers gain no time.
         strategy: How layers share the compression: ``"uniform"`` (all shrink by one ratio), ``"sensitivity"`` (layers that
             lose least shrink most) or ``"speed"`` (by times measured once on this device: they choose wiring and rounding of
-            each layer, and layers that gain no time shrink last; :func:`nes_lab.calibrate_device` measures them). With a limit
+            each layer, and layers that save most time shrink first; :func:`nes_lab.calibrate_device` measures them). With a limit
             on time, ``"uniform"`` means ``"speed"`` if these times are stored. For a fixed scope, strategy and set of limits,
             more budget never means fewer params.
         sensitivity: Report of :func:`nes_lab.measure_sensitivity`, for the strategy ``"sensitivity"``; None measures here how well
@@ -229,10 +229,11 @@ def _first_rung(ladder: Ladder, budget: Budget) -> int:
 def _plan_at(ladder: Ladder, rung: int, budget: Budget) -> CompressionPlan:
     options = ladder.options
     origin = f"{options.strategy}, routing={options.routing}, {_reach_options(options)}".replace("'", "")
-    plan = assemble(ladder.survey, ladder.layer_plans(rung), budget, origin, untouched="the budget is met without it")
+    layer_plans = ladder.layer_plans(rung)
+    plan = assemble(ladder.survey, layer_plans, budget, origin, untouched="the budget is met without it")
     gaps = gaps_text(ladder.survey.report.not_counted)
     notes = [*plan.notes, *([f"not counted: {gaps}"] if gaps else [])]
-    notes += [speed_note(ladder)] if options.strategy == "speed" else []
+    notes += [speed_note(ladder, layer_plans)] if options.strategy == "speed" else []
     return replace(plan, snap=options.snap, notes=tuple(notes))
 
 

@@ -1,19 +1,24 @@
-"""The strategy ``speed``: choose the wiring and the rounding of each layer from measured times, and spare layers that gain none.
+"""The strategy ``speed``: choose the wiring and the rounding of each layer from measured times, and which layers shrink first.
 
-For each layer, the times of the dense layer and of an epitome with half of the multiply-adds are predicted from the times that
-``nes-lab calibrate-device`` has measured on this device (:mod:`nes_lab.tuning.device_table`).
+Times of convolutions, folds and expansions are predicted from those that ``nes-lab calibrate-device`` has measured on this device
+(:mod:`nes_lab.tuning.device_table`).
 
-1. The layer shrinks along the axis, or both, with which the epitome is fastest.
+1. Each layer shrinks along the axis, or both, with which an epitome of half of its multiply-adds is fastest.
 2. Its channels are multiples of the number with which convolutions are fastest, if the axis is long enough.
-3. If no epitome is clearly faster than the dense layer, the layer is spared: it shrinks last.
+3. Layers that save most time per multiply-add shrink first. A fold or an expansion takes time even if the epitome saves little. So a
+   few layers that shrink much are faster than many that shrink a little. How many shrink is chosen for each of several shares of the
+   multiply-adds: the number whose predicted time is shortest.
 
 Tests: tests/planning/test_speed.py
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from bisect import bisect_right
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from math import sqrt
+from operator import neg
 
 from torch import nn
 
@@ -23,44 +28,45 @@ from nes_lab.planning.survey import SurveyedLayer
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
 from nes_lab.records.device_table import DeviceTable
+from nes_lab.records.layer_plan import LayerPlan
 from nes_lab.records.options import PlanOptions, Wiring, option_default
 from nes_lab.tuning.device_table import load_table
 
-__all__ = ["gain_of", "order_by_speed", "spared_layers", "speed_note", "speed_options"]
+__all__ = ["order_by_speed", "speed_note", "speed_options"]
 
 REFERENCE = 0.5
-"""Share of the multiply-adds with which layers are compared; fixed, so that the order of steps does not depend on the budget."""
+"""Share of the multiply-adds with which the wirings and the gains of layers are compared."""
 
-MIN_GAIN = 0.05
-"""Share of the dense layer's time that an epitome must save, or the layer is spared."""
+SHARES = (0.9, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25, 0.2)
+"""Shares of the dense model's multiply-adds for which the number of shrinking layers is chosen, one after the other."""
 
-SPARED_RATIO = 0.25
-"""A spared layer begins to shrink when the others have this share of their channels left."""
+LEAST_RATIO = 0.25
+"""No layer gets a smaller share of its channels as long as other layers can shrink."""
+
+PASS_FACTOR = 16.0
+"""Times a fold or an expansion counts, compared with its time alone. ONNX Runtime, in which networks are fastest, keeps activations in
+blocks of channels. Before and after each pass it rearranges them, and it cannot fuse the activation function with the convolution."""
+
+LEVEL = 0.01
+"""Of all numbers of layers whose predicted times are within this share of the shortest, the largest is taken: it costs least rank."""
 
 WIRINGS: tuple[Wiring, ...] = ("input_axis", "output_axis", "both_axes")
 
 
-def gain_of(layer: SurveyedLayer, options: PlanOptions, table: DeviceTable) -> tuple[Wiring, float]:
-    """Return the fastest wiring of a layer, and the share of the dense layer's time that it is predicted to save.
+def _best_wiring(layer: SurveyedLayer, options: PlanOptions, table: DeviceTable) -> Wiring:
+    """Return the wiring with which an epitome of half of the layer's multiply-adds is fastest; a wiring that is asked for is kept.
 
     Args:
         layer: The dense layer.
-        options: Options of planning of this layer. A wiring that is not the default is kept.
+        options: Options of planning of this layer. A wiring that is not the default is asked for.
         table: Times of this device.
     """
-    asked = options.wiring != option_default("wiring")
-    wirings = (options.wiring,) if asked else WIRINGS
-    if layer.op.groups > 1 and not asked:
-        wirings = ("input_axis",)
-    dense = _ms(layer, options, table, 1.0, 1.0)
-    shares = {"input_axis": (REFERENCE, 1.0), "output_axis": (1.0, REFERENCE)}
-    times: dict[Wiring, float] = {}
-    for wiring in wirings:
-        axes = [shares[wiring]] if wiring in shares else []
-        axes = axes or (list(shares.values()) if wiring == "narrow_axis" else [(sqrt(REFERENCE), sqrt(REFERENCE))])
-        times[wiring] = min(_ms(layer, options, table, *axis) for axis in axes)
-    best = min(times, key=lambda wiring: times[wiring])
-    return best, 1 - times[best] / dense
+    if options.wiring != option_default("wiring"):
+        return options.wiring
+    both = sqrt(REFERENCE)
+    shares = {"input_axis": (REFERENCE, 1.0), "output_axis": (1.0, REFERENCE), "both_axes": (both, both)}
+    wirings = WIRINGS[:1] if layer.op.groups > 1 else WIRINGS
+    return min(wirings, key=lambda wiring: _ms(layer, options, table, *shares[wiring]))
 
 
 def _ms(layer: SurveyedLayer, options: PlanOptions, table: DeviceTable, inner: float, outer: float) -> float:
@@ -73,9 +79,9 @@ def _ms(layer: SurveyedLayer, options: PlanOptions, table: DeviceTable, inner: f
     fractional = routing_mode(options.routing).learned and not options.snap
     groups = layer.op.groups
     ms = groups * table.conv_ms(cells, max(1.0, c_in * inner), max(1.0, c_out / groups * outer), max(1, written))
-    if inner < 1:
-        ms += table.pass_ms("fold", fractional, c_in * groups * read)
-    return ms + (table.pass_ms("expand", fractional, c_out * written) if outer < 1 else 0.0)
+    passes = table.pass_ms("fold", fractional, c_in * groups * read) if inner < 1 else 0.0
+    passes += table.pass_ms("expand", fractional, c_out * written) if outer < 1 else 0.0
+    return ms + PASS_FACTOR * passes
 
 
 def speed_options(layer: SurveyedLayer, options: PlanOptions) -> PlanOptions:
@@ -85,10 +91,38 @@ def speed_options(layer: SurveyedLayer, options: PlanOptions) -> PlanOptions:
         OptionError: If the times of this device have not been measured.
     """
     table = load_table()
-    wiring, _ = gain_of(layer, options, table)
+    wiring = _best_wiring(layer, options, table)
     longest = max(layer.weight_shape[:2])
     coarser = table.round_to > options.round_to and longest >= 4 * table.round_to
     return replace(options, wiring=wiring, round_to=table.round_to if coarser else options.round_to)
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """The sizes of one layer, largest first; the first is the dense layer.
+
+    Attributes:
+        steps: Step to each size but the first.
+        ratios: Ratio of each step, by which the strategy ``uniform`` sorts; they fall.
+        counts: What the phases count (multiply-adds, or params if multiply-adds do not fall) at each size.
+        ms: Predicted milliseconds at each size.
+    """
+
+    steps: Sequence[Step]
+    ratios: Sequence[float]
+    counts: Sequence[int]
+    ms: Sequence[float]
+
+    def at(self, ratio: float, least: int) -> int:
+        """Return the number of steps down to a ratio, and no fewer than ``least``."""
+        return max(least, bisect_right(self.ratios, -ratio, key=neg))
+
+    @property
+    def gain(self) -> float:
+        """Milliseconds saved per multiply-add, at the size nearest to half of the multiply-adds."""
+        half = self.counts[0] * REFERENCE
+        size = min(range(len(self.counts)), key=lambda i: abs(self.counts[i] - half))
+        return (self.ms[0] - self.ms[size]) / max(1, self.counts[0] - self.counts[size])
 
 
 def order_by_speed(
@@ -99,34 +133,119 @@ def order_by_speed(
     progress: bool,
     on_progress: OnProgress | None,
 ) -> tuple[Step, ...]:
-    """Sort the shrink steps so that layers that gain time shrink first, by one ratio. This is the strategy ``speed``.
+    """Sort the shrink steps so that layers that save most time per multiply-add shrink first. This is the strategy ``speed``.
 
-    Layers that gain none come last: each shrinks only when the others are much smaller.
+    The order does not depend on the budget.
 
     Raises:
         OptionError: If the times of this device have not been measured.
     """
-    spared = {layer.index for layer in spared_layers(ladder)}
+    table = load_table()
+    quantity = "madds" if ladder.totals[-1].madds < ladder.totals[0].madds else "params"
+    sizes = sorted(_sizes(ladder, table, quantity), key=lambda layer: -layer.gain)
+    begin = getattr(ladder.totals[0], quantity)
+    taken, order, leading = [0] * len(sizes), [], 0
+    for share in SHARES:
+        saved = begin - share * getattr(ladder.survey.dense, quantity)
+        found = _phase(sizes, taken, saved, max(1, leading))
+        if found is None:  # no longer possible without ratios below LEAST_RATIO
+            break
+        number, ratio = found
+        ends = _ends(sizes, taken, number, ratio)
+        for layer, end in zip(sizes[leading:number], ends[leading:number], strict=True):
+            order += layer.steps[:end]  # one layer after the other: one that shrinks a little saves no time
+        order += _between(sizes[:leading], taken, ends)
+        taken, leading = ends, number
+    return (*order, *_between(sizes, taken, [len(layer.steps) for layer in sizes]))
 
-    def key(step: Step) -> tuple[float, ...]:
-        return tuple(number * SPARED_RATIO for number in step.key) if step.layer in spared else step.key
 
-    steps = [replace(step, key=key(step)) for step in ladder.steps]
-    return tuple(sorted(steps, key=lambda s: (s.key, s.layer)))
+def _sizes(ladder: Ladder, table: DeviceTable, quantity: str) -> list[_Sizes]:
+    """Return the sizes of each layer that can shrink, with their predicted times."""
+    by_layer: dict[int, list[Step]] = {}
+    for step in ladder.steps:
+        by_layer.setdefault(step.layer, []).append(step)
+    layers = {layer.index: layer for layer in ladder.survey.layers}
+    known: dict[tuple, float] = {}
+    found = []
+    for index, steps in by_layer.items():
+        layer, first = layers[index], steps[0].plan
+        plans = [step.plan for step in steps]
+        shares = [(1.0, 1.0), *(_shares(plan) for plan in plans)]
+        ms = []
+        for inner, outer in shares:
+            key = (layer.weight_shape, layer.positions, layer.op, first.routing, inner, outer)
+            if key not in known:
+                known[key] = _ms(layer, replace(ladder.options, routing=first.routing), table, inner, outer)
+            ms.append(known[key])
+        counts = [getattr(first.dense, quantity), *(getattr(plan.predicted, quantity) for plan in plans)]
+        found.append(_Sizes(steps, [-step.key[0] for step in steps], counts, ms))
+    return found
 
 
-def spared_layers(ladder: Ladder) -> list[SurveyedLayer]:
-    """Return the layers of a ladder that gain no time on this device."""
-    table, shrinking = load_table(), {step.layer for step in ladder.steps}
-    layers = [layer for layer in ladder.survey.layers if layer.index in shrinking]
-    return [layer for layer in layers if gain_of(layer, ladder.options, table)[1] < MIN_GAIN]
+def _shares(plan: LayerPlan) -> tuple[float, float]:
+    """Return the shares of the input and of the output channels that an epitome has."""
+    return plan.epitome_shape[1] / plan.weight_shape[1], plan.epitome_shape[0] / plan.weight_shape[0]
 
 
-def speed_note(ladder: Ladder) -> str:
-    """Return a sentence about the layers that are spared, for the notes of a plan."""
-    spared, table = spared_layers(ladder), load_table()
-    shrinking = len({step.layer for step in ladder.steps})
+def _phase(sizes: Sequence[_Sizes], taken: Sequence[int], saved: float, leading: int) -> tuple[int, float] | None:
+    """Choose how many layers shrink until as much is saved, and down to which ratio; None if the ratio would be too small.
+
+    Args:
+        sizes: The layers; those that save most time per multiply-add come first.
+        taken: Number of steps that each layer has taken before.
+        saved: How many multiply-adds (or params) must be saved in all.
+        leading: The fewest layers to choose.
+    """
+    offers = []
+    for number in range(leading, len(sizes) + 1):
+        ratio = _ratio_for(sizes, taken, saved, number)
+        if ratio is not None:
+            ends = _ends(sizes, taken, number, ratio)
+            offers.append((sum(layer.ms[end] for layer, end in zip(sizes, ends, strict=True)), number, ratio))
+    if not offers:
+        return None
+    least, fastest, _ = min(offers)
+    most = max(fastest, sum(layer.gain > 0 for layer in sizes))
+    return max((number, ratio) for ms, number, ratio in offers if ms <= least * (1 + LEVEL) and number <= most)
+
+
+def _ratio_for(sizes: Sequence[_Sizes], taken: Sequence[int], saved: float, number: int) -> float | None:
+    """Return the largest ratio with which the first layers save enough; None if they do not save it with ``LEAST_RATIO``."""
+
+    def enough(ratio: float) -> bool:
+        ends = _ends(sizes, taken, number, ratio)
+        return sum(layer.counts[0] - layer.counts[end] for layer, end in zip(sizes, ends, strict=True)) >= saved
+
+    low, high = LEAST_RATIO, 1.0
+    if not enough(low):
+        return None
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (middle, high) if enough(middle) else (low, middle)
+    return low
+
+
+def _ends(sizes: Sequence[_Sizes], taken: Sequence[int], number: int, ratio: float) -> list[int]:
+    """Return the number of steps of each layer after the first layers were shrunk to a ratio."""
+    return [layer.at(ratio, t) if n < number else t for n, (layer, t) in enumerate(zip(sizes, taken, strict=True))]
+
+
+def _between(sizes: Sequence[_Sizes], begins: Sequence[int], ends: Sequence[int]) -> list[Step]:
+    """Return the steps of all layers from one size to another, in the order of the strategy ``uniform``."""
+    parts = (layer.steps[b:e] for layer, b, e in zip(sizes, begins, ends, strict=False))
+    return sorted((step for part in parts for step in part), key=lambda step: (step.key, step.layer))
+
+
+def speed_note(ladder: Ladder, plans: Collection[int]) -> str:
+    """Return a sentence about the layers that stay dense, for the notes of a plan.
+
+    Args:
+        ladder: All sizes of the model.
+        plans: Indices of the layers that the plan replaces.
+    """
+    shrinking, table = {step.layer for step in ladder.steps}, load_table()
+    kept = len(shrinking - set(plans))
     return (
-        f"strategy speed: {len(spared)} of {shrinking} layers gain no time at half of their multiply-adds on {table.device}, "
-        f"{table.threads} threads (measured on {table.date}), and shrink last"
+        f"strategy speed: {kept} of {len(shrinking)} layers stay dense because others save more time per multiply-add on "
+        f"{table.device}, {table.threads} threads (measured on {table.date})"
     )

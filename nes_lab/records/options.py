@@ -114,8 +114,8 @@ CHOICES: dict[str, dict[str, str]] = {
     "strategy": {
         "uniform": "all shrink by one ratio",
         "sensitivity": "layers that lose least shrink most",
-        "speed": "by times measured once on this device: they choose wiring and rounding of each layer, and layers that gain no "
-        "time shrink last",
+        "speed": "by times measured once on this device: they choose wiring and rounding of each layer, and layers that save "
+        "most time shrink first",
     },
     "initial_weights": {
         "fit": "fitted to the dense weights",
@@ -161,7 +161,7 @@ class PlanOptions:
     boundary: Annotated[Boundary, "What happens at the end of an epitome axis."] = "clamp"
     patch_channels: Annotated[
         int | tuple[int, int] | None,
-        "Channels sampled in one piece, or a pair (output, input); by default the whole epitome axis, or 16 if starts are learned.",
+        "Channels sampled in one piece, or a pair (output, input); by default the whole epitome axis, or 16 where learned starts can move.",
     ] = None
     share: Annotated[Share, "Which layers share a flat epitome, which saves params and not multiply-adds."] = "layer"
     windows: Annotated[int, "Number of windows of a flat epitome whose weighted sum is a patch."] = 1

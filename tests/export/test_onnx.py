@@ -9,7 +9,7 @@ from torch import nn
 from nes_lab import Budget, compress, count, create_backbone, export_onnx, materialize, plan_for_budget
 from nes_lab.errors import CheckpointError, ExportError, OptionError
 from nes_lab.export import onnx as exporter
-from nes_lab.nn.conv import EpitomeConv1d
+from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d
 from tests.export.networks import Net, compressed, stirred
 from tests.export.saving import NAMES
 
@@ -123,6 +123,17 @@ def test_export_onnx_with_a_fixed_batch_and_no_comparison(tmp_path):
     assert report.batches == () and report.largest_difference is None and report.madds == 60
     with pytest.raises(Exception, match=r"[Ii]nvalid dimensions|Got: 2"):
         run(tmp_path / "m.onnx", torch.randn(2, 4))
+
+
+def test_export_onnx_drops_unread_positions_without_slow_slices(tmp_path):
+    layer = EpitomeConv2d(8, 16, 1, stride=2, epitome_shape=(16, 4, 1, 1))
+    images = torch.randn(2, 8, 7, 9)
+    export_onnx(nn.Sequential(layer), images, tmp_path / "m.onnx", form="factored", verify=False)
+    assert torch.allclose(run(tmp_path / "m.onnx", images), layer(images), atol=1e-6)
+    graph = onnx.load(tmp_path / "m.onnx").graph
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    steps = [constants[node.input[4]] for node in graph.node if node.op_type == "Slice" and len(node.input) > 4]
+    assert all((step == 1).all() for step in steps) and "MaxPool" in operators(tmp_path / "m.onnx")
 
 
 # ---- faults ----------------------------------------------------------------------------------------------------------

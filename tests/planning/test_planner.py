@@ -147,3 +147,15 @@ def test_plan_for_budget_refuses_models_without_layers_and_wrong_budgets():
     next(iter(broken["layers"].values()))["options"] = {"execution": "materialize"}
     with pytest.raises(PlanError, match="layer option 'execution'"):
         CompressionPlan.from_dict(broken)
+
+
+def test_learned_starts_leave_axes_in_order_that_do_not_shrink():
+    x, net = torch.randn(1, 64, 4, 4), nn.Sequential(nn.Conv2d(64, 64, 1)).eval()
+    for wiring, kept in (("input_axis", 0), ("output_axis", 1)):
+        plan = nes_lab.plan_for_budget(net, Budget(madds=0.6), x, routing="free", wiring=wiring, round_to=1)
+        layer = plan.layers["0"]
+        assert layer.patch_channels[kept] == 64 and layer.patch_channels[1 - kept] == 16
+        states = nes_lab.compress(net, plan, initial_weights="reset")[0].form.states
+        assert states[kept] == "identity" and states[1 - kept] == "fractional"
+    asked = nes_lab.plan_for_budget(net, Budget(madds=0.8), x, routing="free", wiring="input_axis", patch_channels=8)
+    assert asked.layers["0"].patch_channels == (8, 8)

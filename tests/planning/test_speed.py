@@ -33,17 +33,36 @@ def table(monkeypatch):
     return use
 
 
-def test_thin_layers_are_spared_and_each_layer_gets_its_cheapest_axis(table):
+def test_layers_that_save_most_time_shrink_first_and_each_gets_its_cheapest_axis(table):
     table()
-    plan = nes_lab.plan_for_budget(THIN_AND_WIDE, Budget(madds="55%"), X, strategy="speed")
-    assert set(plan.layers) == {"1", "2"} and plan.predicted.madds <= 0.55 * plan.dense.madds
+    plan = nes_lab.plan_for_budget(THIN_AND_WIDE, Budget(madds="75%"), X, strategy="speed")
+    assert set(plan.layers) == {"2"}
     assert plan.layers["2"].epitome_shape[0] == 256 > plan.layers["2"].epitome_shape[1]  # folds cost less
+    assert any("2 of 3 layers stay dense because others save more time" in note for note in plan.notes)
+    plan = nes_lab.plan_for_budget(THIN_AND_WIDE, Budget(madds="40%"), X, strategy="speed")
+    assert (
+        set(plan.layers) == {"1", "2"} and plan.predicted.madds <= 0.4 * plan.dense.madds
+    )  # the thin layer gains none
     assert plan.layers["1"].epitome_shape[1] == 16  # half of its input channels would be no faster
-    assert any("1 of 3 layers gain no time at half of their multiply-adds" in note for note in plan.notes)
     table(fold_ms=0.05)
     plan = nes_lab.plan_for_budget(THIN_AND_WIDE, Budget(madds="55%"), X, strategy="speed")
     assert all(layer.epitome_shape[1] == layer.weight_shape[1] for layer in plan.layers.values())
     assert "0" in nes_lab.plan_for_budget(THIN_AND_WIDE, Budget(params="20%"), X, strategy="speed", round_to=1).layers
+
+
+def test_the_dearer_a_fold_the_fewer_layers_shrink(table):
+    four = nn.Sequential(*(nn.Conv2d(256, 256, 1) for _ in range(4))).eval()
+    x = torch.randn(1, 256, 28, 28)
+
+    def shrunk(fold_ms):
+        table(fold_ms=fold_ms, expand_ms=1.0)
+        plan = nes_lab.plan_for_budget(four, Budget(madds="75%"), x, strategy="speed")
+        shares = [layer.epitome_shape[1] / 256 for layer in plan.layers.values()]
+        return len(shares), min(shares)
+
+    assert shrunk(1e-6)[0] == 4  # all by the same ratio
+    number, share = shrunk(0.1)
+    assert number == 2 and share >= speed.LEAST_RATIO
 
 
 def test_channels_are_rounded_as_the_device_likes(table):

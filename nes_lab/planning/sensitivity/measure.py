@@ -93,8 +93,8 @@ def measure_sensitivity(
             after the search if ``search_starts`` is True.
         scope: Whether each axis or each patch has its own starts.
         boundary: What happens at the end of an epitome axis.
-        patch_channels: Channels sampled in one piece, or a pair (output, input); by default the whole epitome axis, or 16 if starts are
-            learned.
+        patch_channels: Channels sampled in one piece, or a pair (output, input); by default the whole epitome axis, or 16 where
+            learned starts can move.
         round_to: Epitome channels are multiples of this; give 1 or 2 for tiny networks.
         wiring: Which channel axes shrink.
         min_channels: Number of input or output channels below which a layer stays dense unless include names it; thin layers gain no time.
