@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.speed_parts.settings import FOR_SPEED
 from benchmarks.speed_parts.words import rows_of, table
 
 __all__ = ["before_and_now", "in_short"]
@@ -25,12 +26,22 @@ def in_short(data: Data) -> str:
 
 
 def _trained(data: Data) -> str:
-    steps = [row for row in rows_of(data, "starts/step") if row["contender"] in ("tiled", "free", "learner")]
+    found = [
+        sentence
+        for end, start in ((f", {FOR_SPEED}", "With a plan for speed"), ("", "With the default plan"))
+        if (sentence := _steps(data, end, start))
+    ]
+    return " ".join(found) or "Training steps were not measured."
+
+
+def _steps(data: Data, end: str, start: str) -> str:
+    """Return a sentence about the training steps of one kind of plan; empty if they were not measured."""
+    names = [f"{routing}{end}" for routing in ("tiled", "free", "learner")]
+    steps = [row for row in rows_of(data, "starts/step") if row["contender"] in names]
     cases = dict.fromkeys(row["case"] for row in steps)
-    if not cases:
-        return "Training steps were not measured."
     parts = [f"{_list([row for row in steps if row['case'] == case])} of the dense step ({case})" for case in cases]
-    return f"With tiled starts, learned starts and an index learner, a training step takes {'; and '.join(parts)}."
+    words = f"{start}, a training step takes {'; and '.join(parts)}, with tiled starts, learned starts and an index learner."
+    return words if parts else ""
 
 
 def _served(data: Data) -> str:

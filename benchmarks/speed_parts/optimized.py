@@ -71,15 +71,18 @@ def _contenders() -> dict[str, Any]:
 
 
 def _demo(width: str, batch: int, settings: Settings) -> list[Row]:
-    """Measure the epitome networks of one width of the demo, untrained, beside the narrower dense network."""
+    """Measure the epitome networks of one width of the demo, untrained, beside the narrower dense network.
+
+    Their floor is the dense network of full width: it has as many channels, and nothing to fold or expand.
+    """
     networks = _contenders()
-    rival = f"dense, width {width}"
+    rival, whole = f"dense, width {width}", "dense, width 1"
     torch.manual_seed(settings.seed)
     x = torch.randn(settings.batch(batch), *networks[rival].built.data.input_shape)
     chosen = {
         name: _optimized(_finished(c.built.model, settings), x, False, settings)
         for name, c in networks.items()
-        if name == rival or c.rival == rival
+        if name in (rival, whole) or c.rival == rival
     }
     with torch.inference_mode():
         times = take_turns({name: partial(net, x) for name, (net, _) in chosen.items()}, settings.effort(3.0, most=400))
@@ -93,6 +96,7 @@ def _demo(width: str, batch: int, settings: Settings) -> list[Row]:
             batch=batch,
             key="optimized_demo",
             target=DEMO_TARGET,
+            floor=times.ratio(whole, rival),
             form=report.chosen,
             baseline_form=dense.chosen,
             madds=report.form(report.chosen).madds,
@@ -101,7 +105,7 @@ def _demo(width: str, batch: int, settings: Settings) -> list[Row]:
             forms=_times_of(report),
         )
         for name, (_, report) in chosen.items()
-        if name != rival
+        if name not in (rival, whole)
     ]
 
 

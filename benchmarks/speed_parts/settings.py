@@ -14,8 +14,10 @@ DEFAULT, FOR_SPEED = "default plan", "plan for speed"
 """Two kinds of plan for a budget: by the planner's defaults, and by the options that ran fastest on the CPU."""
 
 _FOR_SPEED: dict[tuple[str, float], dict[str, Any]] = {
-    ("mobilenetv2_100", 0.75): {"wiring": "narrow_axis", "min_channels": 64},
+    ("mobilenetv2_100", 0.75): {"wiring": "narrow_axis", "min_channels": 96, "round_to": 16},
     ("mobilenetv2_100", 0.5): {"wiring": "narrow_axis"},
+    ("resnet50", 0.5): {"wiring": "narrow_axis", "min_channels": 256, "round_to": 32},
+    ("resnet18", 0.55): {"wiring": "input_axis", "min_channels": 128, "round_to": 32},
 }
 
 

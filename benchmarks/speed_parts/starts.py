@@ -19,7 +19,7 @@ import nes_lab
 from benchmarks.opponents import randomize_norms
 from benchmarks.speed_parts.floors import training_floor
 from benchmarks.speed_parts.record import Row, compare, row
-from benchmarks.speed_parts.settings import Job, Settings
+from benchmarks.speed_parts.settings import DEFAULT, FOR_SPEED, Job, Settings, plan_options
 from benchmarks.speed_parts.timing import Effort, take_turns
 from nes_lab.cost.measure import measure_peak_memory
 
@@ -38,16 +38,27 @@ DENSE_STEP_US = 119
 
 
 def jobs(settings: Settings) -> Iterator[Job]:
-    """Yield a job for calls, time and memory of each case, for one tiny layer, for the index learner, and for torch.compile."""
-    for name, share in CASES:
-        yield Job(f"starts/calls/{name}/{share:.0%}", partial(_alone, partial(_calls, name, share, settings)))
-        yield Job(f"starts/step/{name}/{share:.0%}", partial(_alone, partial(_time, name, share, settings)))
-        yield Job(f"starts/memory/{name}/{share:.0%}", partial(_alone, partial(_memory, name, share, settings)))
-    yield Job("starts/learner share/resnet50/50%", partial(_alone, partial(_learner_share, settings)))
+    """Yield jobs for calls, time and memory of each case, for the index learner and for torch.compile, each with two kinds of plan.
+
+    The last job measures one tiny layer.
+    """
+    for kind in (DEFAULT, FOR_SPEED):
+        end = "" if kind == DEFAULT else f"/{kind}"
+        for name, share in CASES:
+            yield Job(
+                f"starts/calls/{name}/{share:.0%}{end}", partial(_alone, partial(_calls, name, share, kind, settings))
+            )
+            yield Job(
+                f"starts/step/{name}/{share:.0%}{end}", partial(_alone, partial(_time, name, share, kind, settings))
+            )
+            yield Job(
+                f"starts/memory/{name}/{share:.0%}{end}", partial(_alone, partial(_memory, name, share, kind, settings))
+            )
+        yield Job(f"starts/learner share/resnet50/50%{end}", partial(_alone, partial(_learner_share, kind, settings)))
+        compiler = shutil.which("g++") or shutil.which("c++") or shutil.which("clang++")
+        missing = None if compiler else "torch.compile needs a C++ compiler, and no g++, c++ or clang++ is on PATH"
+        yield Job(f"starts/compile/resnet18/55%{end}", partial(_alone, partial(_compile, kind, settings)), missing)
     yield Job("starts/one layer", partial(_alone, partial(_one_layer, settings)))
-    compiler = shutil.which("g++") or shutil.which("c++") or shutil.which("clang++")
-    missing = None if compiler else "torch.compile needs a C++ compiler, and no g++, c++ or clang++ is on PATH"
-    yield Job("starts/compile/resnet18/55%", partial(_alone, partial(_compile, settings)), missing)
 
 
 def _alone(measure: Callable[[], list[Row]]) -> list[Row]:
@@ -65,14 +76,15 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _networks(name: str, share: float, settings: Settings, pixels: int = PIXELS) -> dict[str, nn.Module]:
-    """Return the dense network and its epitome networks, in training mode."""
+def _networks(name: str, share: float, kind: str, settings: Settings, pixels: int = PIXELS) -> dict[str, nn.Module]:
+    """Return the dense network and its epitome networks, planned for speed or by default, in training mode."""
     torch.manual_seed(settings.seed)
     dense = randomize_norms(timm.create_model(name), settings.seed).train()
     x = torch.randn(1, 3, pixels, pixels)
     networks = {"dense": dense}
     for routing in ROUTINGS:
-        plan = nes_lab.plan_for_budget(dense, nes_lab.Budget(madds=share), x, routing=routing)
+        options = plan_options(name, share, kind)
+        plan = nes_lab.plan_for_budget(dense, nes_lab.Budget(madds=share), x, routing=routing, **options)
         networks[routing] = nes_lab.compress(dense, plan, initial_weights="reset").train()
     return networks
 
@@ -108,44 +120,60 @@ def count_calls(call: Callable[[], object]) -> int:
     return sum(event.count for event in found.key_averages() if event.key.startswith("aten::"))
 
 
-def _calls(name: str, share: float, settings: Settings) -> list[Row]:
+def _calls(name: str, share: float, kind: str, settings: Settings) -> list[Row]:
     x, y = _batch(settings)
-    calls = {key: count_calls(_pass(network, x, y)) for key, network in _networks(name, share, settings).items()}
+    networks = _networks(name, share, kind, settings)
+    networks |= {f"floor of {routing}": training_floor(networks[routing]) for routing in ROUTINGS[:2]}
+    calls = {key: count_calls(_pass(network, x, y)) for key, network in networks.items()}
     rows = []
     for routing, most in zip(ROUTINGS, CALLS.get(name, (None,) * 3), strict=True):
         more = {} if most is None else {"key": "starts_calls", "target": most / calls["dense"], "most_calls": most}
-        ratio = calls[routing] / calls["dense"]
+        floor = calls["floor of tiled" if routing == "tiled" else "floor of free"] / calls["dense"]
+        ratio, more = calls[routing] / calls["dense"], more | {"floor": floor}
         rows.append(
-            row(_case(name, share), routing, "dense", ratio, calls=calls[routing], dense_calls=calls["dense"], **more)
+            row(
+                _case(name, share),
+                _named(routing, kind),
+                "dense",
+                ratio,
+                calls=calls[routing],
+                dense_calls=calls["dense"],
+                **more,
+            )
         )
     return rows
+
+
+def _named(contender: str, kind: str) -> str:
+    return contender if kind == DEFAULT else f"{contender}, {kind}"
 
 
 def _case(name: str, share: float) -> str:
     return f"{name}, {share:.0%}, batch {BATCH} at {PIXELS} px"
 
 
-def _time(name: str, share: float, settings: Settings) -> list[Row]:
+def _time(name: str, share: float, kind: str, settings: Settings) -> list[Row]:
     """Measure training steps beside the dense network's, and beside the floors of the plans with fixed and with learned starts."""
     x, y = _batch(settings)
-    networks = _networks(name, share, settings)
+    networks = _networks(name, share, kind, settings)
     networks |= {f"floor of {routing}": training_floor(networks[routing]) for routing in ("tiled", "free")}
     calls = {key: _step(network, x, y) for key, network in networks.items()}
     times = take_turns(calls, settings.effort(40.0, most=60), clock=time.process_time)
     rows = []
     for routing, limit in zip(ROUTINGS, STEP[name], strict=True):
         floor = times.ratio("floor of tiled" if routing == "tiled" else "floor of free", "dense")
-        rows.append(compare(times, routing, "dense", _case(name, share), key="starts_step", target=limit, floor=floor))
+        found = compare(times, routing, "dense", _case(name, share), key="starts_step", target=limit, floor=floor)
+        rows.append(found | {"contender": _named(routing, kind)})
     return rows
 
 
-def _memory(name: str, share: float, settings: Settings) -> list[Row]:
+def _memory(name: str, share: float, kind: str, settings: Settings) -> list[Row]:
     x, y = _batch(settings)
-    peaks = {key: _peak(network, x, y) for key, network in _networks(name, share, settings).items()}
+    peaks = {key: _peak(network, x, y) for key, network in _networks(name, share, kind, settings).items()}
     return [
         row(
             _case(name, share),
-            routing,
+            _named(routing, kind),
             "dense",
             peaks[routing] / peaks["dense"],
             mib=peaks[routing] / 2**20,
@@ -163,15 +191,24 @@ def _peak(network: nn.Module, x: Tensor, y: Tensor) -> int:
     return measure_peak_memory(lambda: F.cross_entropy(network(x), y).backward(), "cpu")
 
 
-def _learner_share(settings: Settings) -> list[Row]:
+def _learner_share(kind: str, settings: Settings) -> list[Row]:
     """Measure which share of a step the index learner takes: the time beyond the same step with free starts."""
     x, y = _batch(settings, batch=4, pixels=64 if settings.quick else 160)
-    networks = _networks("resnet50", 0.5, settings, x.shape[-1])
+    networks = _networks("resnet50", 0.5, kind, settings, x.shape[-1])
     calls = {routing: _step(networks[routing], x, y) for routing in ("free", "learner")}
     times = take_turns(calls, settings.effort(60.0, most=40), clock=time.process_time)
     share = 1 - 1 / times.ratio("learner", "free")
     case = f"resnet50, 50%, batch {x.shape[0]} at {x.shape[-1]} px"
-    return [row(case, "learner's share of its step", "the step", share, key="starts_learner_share", target=0.05)]
+    return [
+        row(
+            case,
+            _named("learner's share of its step", kind),
+            "the step",
+            share,
+            key="starts_learner_share",
+            target=0.05,
+        )
+    ]
 
 
 def _one_layer(settings: Settings) -> list[Row]:
@@ -209,15 +246,20 @@ def _one_layer(settings: Settings) -> list[Row]:
         rows.append(compare(times, key, "dense", "one tiny layer", extra_us=(times.median(key) - base) * 1e3))
     x = x.requires_grad_()
     trained = {"dense": dense.train(), **{key: layer.train() for key, layer in made.items()}}
+    trained |= {f"floor of {key}": training_floor(nn.Sequential(layer)) for key, layer in made.items()}
     calls = {key: partial(lambda layer: layer(x).sum().backward(), layer) for key, layer in trained.items()}
     times = take_turns(calls, effort, inner=20, clock=time.process_time)
     for routing, most in zip(ROUTINGS, STEP_US, strict=False):
-        target = {"key": "starts_layer_step", "target": most / DENSE_STEP_US}
+        target = {
+            "key": "starts_layer_step",
+            "target": most / DENSE_STEP_US,
+            "floor": times.ratio(f"floor of {routing}", "dense"),
+        }
         rows.append(compare(times, routing, "dense", "one tiny layer, forward and backward", **target))
     return rows
 
 
-def _compile(settings: Settings) -> list[Row]:
+def _compile(kind: str, settings: Settings) -> list[Row]:
     """Measure the processor time until the first compiled step has run, of each network once, without caches of compiled code.
 
     The time of the C++ compiler counts too: it runs in child processes, one at a time.
@@ -225,7 +267,8 @@ def _compile(settings: Settings) -> list[Row]:
     import torch._inductor.config as inductor
 
     x, y = _batch(settings)
-    networks, seconds = _networks("resnet18", 0.55, settings), {}
+    networks, seconds = _networks("resnet18", 0.55, kind, settings), {}
+    networks["floor"] = training_floor(networks["free"])
     del networks["tiled"]  # it has no target
     for key, network in networks.items():
         torch.compiler.reset()
@@ -237,10 +280,11 @@ def _compile(settings: Settings) -> list[Row]:
     return [
         row(
             case,
-            routing,
+            _named(routing, kind),
             "dense",
             seconds[routing] / seconds["dense"],
             seconds=seconds[routing],
+            floor=seconds["floor"] / seconds["dense"],
             key="starts_compile",
             target=1.4,
         )

@@ -76,9 +76,10 @@ def _measured_networks(data: Data) -> str:
 _PLANS = (
     "* **To serve a network**, call `nes_lab.optimize(network, example)` or `nes-lab optimize FOLDER`. It also tries `torch.compile` and "
     "ONNX Runtime, in which a small network takes a fraction of its time in PyTorch. It never returns a slower form than it was given.\n"
-    '* **A plan for speed** (`wiring="input_axis", round_to=32` for ResNet-50, `wiring="narrow_axis", min_channels=64` for '
-    "MobileNetV2) has fewer and cheaper passes than the default plan, but weights of lower rank. These numbers do not show what that "
-    "costs in accuracy. `nes-lab calibrate-device` and `strategy=speed` choose such a plan by times of your device.\n"
+    '* **A plan for speed** shrinks few wide layers, each on one axis: `wiring="narrow_axis"` with `min_channels=256, round_to=32` for '
+    "ResNet-50 at half of the multiply-adds, and with `min_channels=96, round_to=16` for MobileNetV2 at 75 %. It has fewer and cheaper "
+    "passes than the default plan, but weights of lower rank. These numbers do not show what that costs in accuracy. `nes-lab "
+    "calibrate-device` and `strategy=speed` choose such a plan by times of your device.\n"
     "* **At batch 1** the time of small layers is mostly the time it takes to start an operation, so two or three operations are seldom "
     "faster than one. `nes_lab.tune` measures this on your device and materializes such layers. A tuned network is therefore not slower "
     "than its dense form, but its materialized layers have the dense multiply-adds (the tables count them).\n"
