@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.accuracy_parts.cells import BASELINE, Cell, is_epitome
 from benchmarks.accuracy_parts.study import COSTS
-from benchmarks.accuracy_parts.titles import contender, network
+from benchmarks.accuracy_parts.titles import contender, network, shortened
 from nes_lab.planning.advice import ONE_EPITOME
 
 __all__ = ["advice_rows", "as_lines"]
@@ -33,7 +33,7 @@ def advice_rows(cells: Sequence[Cell], old: Iterable[Mapping[str, Any]]) -> list
         cells: All cells of the study.
         old: The rows that the file has.
     """
-    complete = [cell for cell in cells if cell.budget and cell.is_complete]
+    complete = [c for c in cells if c.budget and c.is_complete and not shortened(c.study, c.part)]
     with_width = {_place(cell) for cell in complete if cell.contender == BASELINE}
     with_epitomes = {_place(cell) for cell in complete if is_epitome(cell)}
     found = [cell for cell in complete if _place(cell) in with_width & with_epitomes]

@@ -71,7 +71,11 @@ def _study_section(study: Study, cells: Sequence[Cell], rows: Mapping[str, Row],
         ]
     for part in study.parts:
         lines += [f"### {network(study, part)}, equal {COSTS[part.cost]} (`{part.name}`)", ""]
-        lines += [f"Compared with the narrower network of `{part.joins}`.", ""] if part.joins else []
+        lines += (
+            [f"Compared with the narrower network of `{part.joins}`.", ""]
+            if part.joins and BASELINE not in part.contenders
+            else []
+        )
         lines.append(TABLE)
         lines += [*(_line(cells, cell) for cell in cells if cell.part == part), ""]
     return lines
@@ -164,7 +168,7 @@ def _training_costs(cells: Sequence[Cell]) -> list[str]:
             narrow = baseline(cells, cell)
             usual = narrow.processor_seconds if narrow is not None else None
             ratios = [over_dense(cells, cell), own / usual if usual else None]
-            shown = ["dense network not run" if ratios[0] is None else f"{ratios[0]:.2f}"]
+            shown = ["not in the study" if ratios[0] is None else f"{ratios[0]:.2f}"]
             shown += ["–" if ratios[1] is None else f"{ratios[1]:.2f}"]
             lines.append(
                 f"| {network(cell.study, cell.part)}, {COSTS[cell.part.cost]} | {contender(cell.contender)} | {cell.budget} | {own:.0f} | "

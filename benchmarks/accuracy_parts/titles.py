@@ -9,7 +9,7 @@ from benchmarks.accuracy_parts.cells import Cell
 from benchmarks.accuracy_parts.study import Part, Study, overlaid
 from nes_lab.runs.difference import Difference
 
-__all__ = ["COSTS", "contender", "interval", "minutes", "network", "not_run"]
+__all__ = ["COSTS", "contender", "interval", "minutes", "network", "not_run", "shortened"]
 
 NAMES = {
     "dense": "dense network",
@@ -54,12 +54,26 @@ def network(study: Study, part: Part) -> str:
         study: The study.
         part: One of its parts.
     """
+    title, epochs = _title_and_epochs(study, part)
+    return f"{title}, {epochs} epochs" if shortened(study, part) else title
+
+
+def shortened(study: Study, part: Part) -> bool:
+    """Return whether another part of the study trains the same network on the same data for more epochs."""
+    title, epochs = _title_and_epochs(study, part)
+    others = (_title_and_epochs(study, other) for other in study.parts)
+    return any(other == title and more > epochs for other, more in others)
+
+
+def _title_and_epochs(study: Study, part: Part) -> tuple[str, int]:
     tree: Mapping[str, Any] = overlaid(study.base, part.config)
     name = str(tree["backbone"]["name"])
     shown = NETWORKS.get(name, name.replace("cifar_resnet", "ResNet-"))
     data = str(tree["data"]["name"]).rpartition(":")[2]
     size = tree["data"].get("image_size")
-    return f"{shown} on {DATA.get(data, data)}{f' at {size} px' if size else ''}"
+    return f"{shown} on {DATA.get(data, data)}{f' at {size} px' if size else ''}", tree.get("training", {}).get(
+        "epochs", 0
+    )
 
 
 def interval(difference: Difference | None) -> str:

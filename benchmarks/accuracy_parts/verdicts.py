@@ -13,7 +13,7 @@ from statistics import mean
 
 from benchmarks.accuracy_parts.cells import BASELINE, Cell, against, baseline, dense_cell, is_epitome
 from benchmarks.accuracy_parts.study import Part, Study
-from benchmarks.accuracy_parts.titles import COSTS, contender, interval, network
+from benchmarks.accuracy_parts.titles import COSTS, contender, interval, network, shortened
 from nes_lab.runs.difference import Difference
 
 __all__ = ["RULE_OF_CHOICE", "Choice", "choices", "readme_sentences", "when_not", "which_when"]
@@ -100,11 +100,8 @@ def which_when(cells: Sequence[Cell]) -> list[str]:
 
 
 def _has_short_schedule(cells: Sequence[Cell]) -> bool:
-    """Return whether a network was trained with two numbers of epochs."""
-    epochs: dict[str, set[int]] = {}
-    for cell in cells:
-        epochs.setdefault(network(cell.study, cell.part), set()).update(row["epochs"] for row in cell.rows)
-    return any(len(found) > 1 for found in epochs.values())
+    """Return whether a network was trained with fewer epochs too."""
+    return any(cell.is_complete and shortened(cell.study, cell.part) for cell in cells)
 
 
 def _advice(choice: Choice) -> str:

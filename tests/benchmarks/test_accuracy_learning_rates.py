@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from benchmarks.accuracy_parts.advice_rows import advice_rows
 from benchmarks.accuracy_parts.cells import study_cells
 from benchmarks.accuracy_parts.learning_rates import learning_rate_threats
 from benchmarks.accuracy_parts.page import evidence_page
@@ -68,3 +70,19 @@ def test_contenders_without_a_choice_are_not_counted(trained: bool) -> None:
     rows = {name: row for name, row in rows.items() if row["contender"] == "width"} if trained else {}
     lines = learning_rate_threats(study_cells(study, rows))
     assert [line.partition(" contenders")[0] for line in lines] == (["* In `part`, 1 of 1"] if trained else [])
+
+
+def test_a_part_with_fewer_epochs_says_so_and_gives_no_advice() -> None:
+    study, rows = study_with((0.1,))
+    short = replace(study.parts[0], name="short", config={"training": {"epochs": 1}})
+    whole = replace(study.parts[0], config={"training": {"epochs": 2}})
+    both = replace(study, parts=(whole, short))
+    rows = {
+        t.id: rows[t.id.replace("short", "part")] | {"part": t.part.name, "backbone": "x"}
+        for t in trainings(both, rows)
+    }
+    page = evidence_page([(both, rows)])
+    assert "| ResNet-14 on digits | 50% |" in page and "| ResNet-14 on digits, 1 epochs | 50% |" in page
+    assert "epochs: half of them" not in page and "epochs: half of them" in evidence_page([(study, rows)])
+    advised = advice_rows(study_cells(both, rows), [])
+    assert len(advised) == 6 and all(row["network"] == "ResNet-14" and row["data"] == "digits" for row in advised)
