@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 
 from benchmarks.accuracy_parts.cells import BASELINE, DENSE, Cell, against, baseline, find, study_cells
+from benchmarks.accuracy_parts.goals import goals_table
 from benchmarks.accuracy_parts.learning_rates import learning_rate_threats
 from benchmarks.accuracy_parts.rows import Row
 from benchmarks.accuracy_parts.study import Study, trainings
@@ -23,6 +24,10 @@ seeds. The learning rate of every contender is chosen from the same list on trai
 is that of the averaged weights after the last epoch, on the test images, which no choice has seen. Differences are taken seed by seed,
 with the 95 % interval of Student's t. A difference counts if its interval excludes 0.
 """
+GOALS_NOTE = (
+    "These goals were set before the study ran, from first looks with one seed. A goal of some points is reached if the mean difference is "
+    "that large and its interval lies above 0."
+)
 CAPTION = (
     "Means over seeds; bars are one standard deviation. Contenders of equal cost are drawn side by side; the tables have the exact "
     "costs."
@@ -52,6 +57,8 @@ def evidence_page(studies: Sequence[tuple[Study, Mapping[str, Row]]], pictures: 
         *when_not(cells),
         "",
     ]
+    if goals := goals_table(cells):
+        blocks += ["## The goals", "", GOALS_NOTE, "", *goals, ""]
     for study, own, rows in by_study:
         blocks += _study_section(study, own, rows, (pictures or {}).get(study.name, ""))
     blocks += [line for study, rows in studies if not rows for line in _study_not_run(study)]
