@@ -13,14 +13,14 @@ from typing import Any
 from benchmarks.accuracy_parts.cells import BASELINE, Cell, is_epitome
 from benchmarks.accuracy_parts.study import COSTS
 from benchmarks.accuracy_parts.titles import contender, network, shortened
-from nes_lab.planning.advice import ONE_EPITOME
+from nes_lab.planning.advice import ONE_EPITOME, TILED
 
 __all__ = ["advice_rows", "as_lines"]
 
 KINDS = {"small_mobilenetv2": "depthwise", "m5": "plain"}
 """Kind of each backbone that is not a ResNet."""
 
-NAMES = {BASELINE: "width", "shared": ONE_EPITOME, "tiled": "tiled epitomes on both axes"}
+NAMES = {BASELINE: "width", "shared": ONE_EPITOME, "tiled": TILED}
 """Names of contenders in the file; all others are named as on the page."""
 
 Entry = dict[str, Any]

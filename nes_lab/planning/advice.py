@@ -23,13 +23,19 @@ from nes_lab.records.measured_accuracy import measured
 from nes_lab.runs.difference import Difference, paired_difference
 from nes_lab.text import format_share
 
-__all__ = ["MOST_STORED", "NARROW", "ONE_EPITOME", "with_advice"]
+__all__ = ["MOST_STORED", "NARROW", "NEAR", "ONE_EPITOME", "TILED", "with_advice"]
 
 ONE_EPITOME = "one epitome for the network with 2 windows"
 """Contender in the rows that a plan with a small budget on storage is compared with."""
 
 MOST_STORED = 0.1
 """Largest share of params or bytes for which one epitome for the whole network is advised."""
+
+TILED = "tiled epitomes on both axes"
+"""Contender in the rows that a plan for fewer multiply-adds is compared with: learned starts were never ahead of it."""
+
+NEAR = 1.4
+"""Largest factor between a measured budget and that of a plan for which multiply-adds of ResNets are compared."""
 
 NARROW = 0.2
 """Share of a plan's multiply-adds in depthwise convolutions from which on a narrower network is advised."""
@@ -46,7 +52,7 @@ def with_advice(plan: CompressionPlan) -> CompressionPlan:
     limits = plan.budget.limits(plan.dense)
     used = {name: getattr(plan.predicted, name) / limit for name, limit in limits.items()}
     tightest = max(used, key=lambda name: used[name], default="")
-    sentences = {"params": _storage, "stored_bytes": _storage, "madds": _depthwise}
+    sentences = {"params": _storage, "stored_bytes": _storage, "madds": _multiply_adds}
     sentence = sentences[tightest](plan, tightest) if tightest else ""
     return replace(plan, advice=(sentence,)) if sentence else plan
 
@@ -78,12 +84,49 @@ def _storage(plan: CompressionPlan, quantity: str) -> str:
     )
 
 
-def _depthwise(plan: CompressionPlan, quantity: str) -> str:
-    """Compare epitomes with a narrower network if depthwise convolutions, which stay dense, need much of the budget."""
+def _multiply_adds(plan: CompressionPlan, quantity: str) -> str:
+    """Compare epitomes with a narrower network, as they were measured on the kind of network that the plan is for."""
     kept = [layer for layer in plan.kept_layers.values() if layer.reason.startswith("depthwise")]
     share = sum(layer.dense.madds for layer in kept) / max(plan.predicted.madds, 1)
-    pairs = _pairs((quantity,), "depthwise", plan.predicted.madds / plan.dense.madds)
-    if share < NARROW or not pairs or any(_difference(epitome, narrow).sign > 0 for narrow, epitome in pairs):
+    if share >= NARROW:
+        return _depthwise(plan, share)
+    wide = (layer for layer in plan.layers.values() if layer.kind == "conv2d" and math.prod(layer.weight_shape[2:]) > 1)
+    return _residual(plan) if sum(layer.dense.madds for layer in wide) > plan.dense.madds / 2 else ""
+
+
+def _residual(plan: CompressionPlan) -> str:
+    """Compare tiled epitomes with a narrower network if most multiply-adds are in convolutions with a window, as in ResNets."""
+    share = plan.predicted.madds / plan.dense.madds
+    pairs = [pair for pair in _pairs(("madds",), "residual", share, TILED) if _is_near(pair[0]["share"], share)]
+    if not pairs:
+        return ""
+    narrow, epitome = pairs[0]
+    found = _difference(epitome, narrow)
+    if found.sign > 0:
+        follows = all(layer.routing == "tiled" for layer in plan.layers.values())
+        words = (
+            f"{TILED} were better than a narrower network by {_points(found)}, {_where(epitome)}" if not follows else ""
+        )
+        return f"try routing='tiled': {words}" if words else ""
+    if found.sign < 0:
+        return f"a narrower network was better than {TILED} by {_points(found)}, {_where(epitome)}"
+    if not found.is_known:
+        return ""
+    return (
+        f"a narrower network and {TILED} are level within ±{found.level_within:.1f} points of top-1, {_where(epitome)}. The narrower "
+        "network trains faster"
+    )
+
+
+def _is_near(known: float, share: float) -> bool:
+    """Return True if two budgets are so near that what was measured at one may hold at the other."""
+    return max(known, share) <= NEAR * min(known, share)
+
+
+def _depthwise(plan: CompressionPlan, share: float) -> str:
+    """Compare epitomes with a narrower network. Depthwise convolutions, which stay dense, need ``share`` of the plan's multiply-adds."""
+    pairs = _pairs(("madds",), "depthwise", plan.predicted.madds / plan.dense.madds)
+    if not pairs or any(_difference(epitome, narrow).sign > 0 for narrow, epitome in pairs):
         return ""
     narrow, epitome = max(pairs, key=lambda pair: mean(pair[1]["top1"]))
     found = _difference(epitome, narrow)

@@ -90,3 +90,24 @@ def test_a_network_that_only_other_contenders_were_tried_on_is_not_advised_to_sh
     others = [row | {"contender": row["contender"].replace(ONE_EPITOME, "other")} for row in measured()]
     monkeypatch.setattr(advice, "measured", lambda: tuple(others))
     assert storage_plan("stage").advice == ()
+
+
+@pytest.mark.parametrize(
+    ("top1", "tiled", "free"),
+    [
+        ((63.0, 58.1, 67.9), "a narrower network was better than tiled epitomes on both axes by 2.0", "a narrower network was better"),
+        ((66.0, 61.0, 69.0), "are level within ±3.2 points of top-1, measured at 50 % of the MAdds", "The narrower network trains faster"),
+        ((67.0, 62.1, 71.9), "", "try routing='tiled': tiled epitomes on both axes were better than a narrower network by 2.0 points"),
+    ],
+)  # fmt: skip
+def test_a_resnet_for_fewer_multiply_adds_is_compared_seed_by_seed(
+    top1: tuple[float, ...], tiled: str, free: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(advice, "measured", lambda: rows(advice.TILED, *top1, quantity="madds", share=0.5))
+    dense, x = nes_lab.create_backbone("cifar_resnet20", num_classes=10), torch.zeros(1, 3, 32, 32)
+    for routing, says in (("tiled", tiled), ("free", free)):
+        sentences = nes_lab.plan_for_budget(dense, nes_lab.Budget(madds="50%"), x, routing=routing).advice
+        assert len(sentences) == bool(says) and says in "".join(sentences)
+    assert nes_lab.plan_for_budget(dense, nes_lab.Budget(madds="80%"), x).advice == ()  # no row is near
+    linear = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 64))
+    assert nes_lab.plan_for_budget(linear, nes_lab.Budget(madds="50%"), torch.zeros(1, 64)).advice == ()
