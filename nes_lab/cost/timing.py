@@ -29,6 +29,7 @@ def time_rounds(
     least: int = 5,
     most: int = 100,
     precision: float = 0.005,
+    untimed: int = 0,
 ) -> dict[str, list[float]]:
     """Time several functions in turn and return the milliseconds of each function in every round.
 
@@ -45,6 +46,8 @@ def time_rounds(
         most: Largest number of timed rounds.
         precision: Timing stops early when all ratios are precise enough. A ratio is the time of another function divided by
             the time of the first function. It is precise enough if its standard error is at most this number.
+        untimed: Number of calls of a function before each timed one. Give 1 if the functions compute with different libraries: for some
+            milliseconds after a call the threads of one library still keep the cores busy, and the next function seems slow.
 
     Examples:
         >>> times_by_name = time_rounds({"a": lambda: None, "b": lambda: None}, torch.device("cpu"), 1.0, most=7)
@@ -62,6 +65,8 @@ def time_rounds(
             break
         first = done % len(names)
         for name in names[first:] + names[:first]:
+            for _ in range(untimed):
+                contenders[name]()
             times[name].append(_sample(contenders[name], device, calls))
     return times
 

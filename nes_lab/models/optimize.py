@@ -229,7 +229,7 @@ def _time_forms(
 ) -> dict[str, list[float]]:
     contenders = {name: partial(run_example, form, example) for name, form in made.items()}
     with torch.inference_mode():
-        return time_rounds(contenders, device, seconds, least=MIN_ROUNDS, most=MOST_ROUNDS)
+        return time_rounds(contenders, device, seconds, least=MIN_ROUNDS, most=MOST_ROUNDS, untimed=1)
 
 
 def _timed(row: FormTime, times: Mapping[str, Sequence[float]]) -> FormTime:

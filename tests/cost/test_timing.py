@@ -21,6 +21,15 @@ def test_each_round_runs_all_and_begins_with_another():
     assert [len(t) for t in found.values()] == [4, 4, 4]
 
 
+def test_untimed_calls_come_before_each_timed_one_and_do_not_count(monkeypatch):
+    order: list[str] = []
+    ticks = iter(range(10**6))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(ticks) * 1e-3)
+    calls = {n: lambda n=n: order.append(n) for n in "ab"}
+    found = time_rounds(calls, CPU, 10.0, least=2, most=2, precision=0.0, untimed=1)
+    assert "".join(order) == "ab" * 2 + "aabb" + "bbaa" and all(t == pytest.approx([1.0, 1.0]) for t in found.values())
+
+
 def test_the_time_ends_the_rounds_but_for_the_least():
     begun = time.perf_counter()
     found = time_rounds({"a": lambda: time.sleep(0.02)}, CPU, 0.001, least=3, most=1000)
