@@ -151,10 +151,15 @@ def _floor(row: dict[str, Any]) -> str:
 def _conclusion(row: dict[str, Any]) -> str:
     floor = row.get("floor")
     if floor is None:
-        return f"missed by {abs(row['ratio'] - row['target']):.2f}"
+        return f"missed by {_apart(row['ratio'], row['target'])}"
     if floor > row["target"]:
-        return f"out of reach: the floor is {floor - row['target']:.2f} above the target"
-    return f"within reach: {row['ratio'] - floor:.2f} above the floor"
+        return f"out of reach: the floor is {_apart(floor, row['target'])} above the target"
+    return f"within reach: {_apart(row['ratio'], floor)} above the floor"
+
+
+def _apart(first: float, second: float) -> str:
+    """Return a distance with two digits, or that it is smaller."""
+    return f"{abs(first - second):.2f}" if abs(first - second) >= 0.005 else "less than 0.01"
 
 
 def _method(data: Data) -> str:
