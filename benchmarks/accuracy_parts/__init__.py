@@ -10,7 +10,7 @@
 ``cells``: gather rows in cells, one contender at one budget each, and compare them seed by seed.
 ``titles``: name networks, contenders and differences in words.
 ``learning_rates``: say which learning rates were chosen at an end of their list.
-``goals``: compare the rows with the goals that were set before the study.
+``goals``: compare the rows with the goals of the project.
 ``verdicts``: say which network to use when, from the rows.
 ``page``: write docs/evidence.md from the rows.
 ``figure``: draw accuracy against cost.

@@ -1,4 +1,4 @@
-"""Compare the rows of the study of CPUs with the goals that were set before it ran."""
+"""Compare the rows of the study of CPUs with the goals of the project."""
 
 from __future__ import annotations
 

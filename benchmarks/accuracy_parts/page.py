@@ -25,7 +25,7 @@ is that of the averaged weights after the last epoch, on the test images, which 
 with the 95 % interval of Student's t. A difference counts if its interval excludes 0.
 """
 GOALS_NOTE = (
-    "These goals were set before the study ran, from first looks with one seed. A goal of some points is reached if the mean difference is "
+    "The goals of the project for this study, from first looks with one seed. A goal of some points is reached if the mean difference is "
     "that large and its interval lies above 0."
 )
 CAPTION = (

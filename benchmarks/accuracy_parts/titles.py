@@ -55,7 +55,7 @@ def network(study: Study, part: Part) -> str:
         part: One of its parts.
     """
     title, epochs = _title_and_epochs(study, part)
-    return f"{title}, {epochs} epochs" if shortened(study, part) else title
+    return f"{title}, {epochs} epoch{'' if epochs == 1 else 's'}" if shortened(study, part) else title
 
 
 def shortened(study: Study, part: Part) -> bool:

@@ -40,7 +40,9 @@ def _steps(data: Data, end: str, start: str) -> str:
     steps = [row for row in rows_of(data, "starts/step") if row["contender"] in names]
     cases = dict.fromkeys(row["case"] for row in steps)
     parts = [f"{_list([row for row in steps if row['case'] == case])} of the dense step ({case})" for case in cases]
-    words = f"{start}, a training step takes {'; and '.join(parts)}, with tiled starts, learned starts and an index learner."
+    words = (
+        f"{start}, a training step with tiled starts, learned starts and an index learner takes {'; and '.join(parts)}."
+    )
     return words if parts else ""
 
 

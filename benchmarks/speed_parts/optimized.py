@@ -73,7 +73,7 @@ def _contenders() -> dict[str, Any]:
 def _demo(width: str, batch: int, settings: Settings) -> list[Row]:
     """Measure the epitome networks of one width of the demo, untrained, beside the narrower dense network.
 
-    Their floor is the dense network of full width: it has as many channels, and nothing to fold or expand.
+    The dense network of full width is measured too: it has as many channels, and nothing to fold or expand.
     """
     networks = _contenders()
     rival, whole = f"dense, width {width}", "dense, width 1"
@@ -96,7 +96,7 @@ def _demo(width: str, batch: int, settings: Settings) -> list[Row]:
             batch=batch,
             key="optimized_demo",
             target=DEMO_TARGET,
-            floor=times.ratio(whole, rival),
+            full_width=times.ratio(whole, rival),
             form=report.chosen,
             baseline_form=dense.chosen,
             madds=report.form(report.chosen).madds,

@@ -116,8 +116,7 @@ def _target_result(target: Target, data: Data) -> tuple[str, str]:
 def _missed(data: Data) -> str:
     note = (
         "The floor is the time an execution plan would take if folding and expanding cost no more than moving their bytes: a dense "
-        "convolution with the epitome's shape, plus copies. If the floor is above the target, this machine cannot reach the target. The "
-        "floor of the demo's networks is the dense network of full width."
+        "convolution with the epitome's shape, plus copies. If the floor is above the target, this machine cannot reach the target."
     )
     rows = [r for r in rows_of(data) if r["met"] is False]
     layers = [r for r in rows if r["part"] == "layers"]
@@ -150,6 +149,8 @@ def _floor(row: dict[str, Any]) -> str:
 
 def _conclusion(row: dict[str, Any]) -> str:
     floor = row.get("floor")
+    if "full_width" in row:
+        return f"missed by {_apart(row['ratio'], row['target'])}; the dense network of full width takes {row['full_width']:.2f}"
     if floor is None:
         return f"missed by {_apart(row['ratio'], row['target'])}"
     if floor > row["target"]:

@@ -103,11 +103,11 @@ def _residual(plan: CompressionPlan) -> str:
     narrow, epitome = pairs[0]
     found = _difference(epitome, narrow)
     if found.sign > 0:
-        follows = all(layer.routing == "tiled" for layer in plan.layers.values())
-        words = (
-            f"{TILED} were better than a narrower network by {_points(found)}, {_where(epitome)}" if not follows else ""
-        )
-        return f"try routing='tiled': {words}" if words else ""
+        layers = plan.layers.values()
+        both = any(all(e < w for e, w in zip(x.epitome_shape[:2], x.weight_shape[:2], strict=True)) for x in layers)
+        if both and all(layer.routing == "tiled" for layer in layers):
+            return ""
+        return f"try routing='tiled' and wiring='both_axes': it was better than a narrower network by {_points(found)}, {_where(epitome)}"
     if found.sign < 0:
         return f"a narrower network was better than {TILED} by {_points(found)}, {_where(epitome)}"
     if not found.is_known:

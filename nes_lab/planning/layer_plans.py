@@ -30,7 +30,8 @@ __all__ = ["assemble", "plan_layer"]
 LEARNED_PATCH_CHANNELS = 16
 """Patch length in channels if starts are learned and ``patch_channels`` is not given.
 
-An axis on which epitome and weight are equally long is then one patch: it saves nothing, so its starts would only cost time.
+An axis on which epitome and weight are equally long is then one patch, which cannot move: it saves nothing, so its starts would only
+cost time. With ``boundary="circular"`` even one patch can move, and patches have this length on both axes.
 """
 
 BYPASSED_REASON = "its parent uses its weight and bypasses its forward"
@@ -122,11 +123,11 @@ def _patch(weight_shape: Sequence[int], epitome_shape: Sequence[int], options: P
         pair = length if isinstance(length, tuple) else (length, length)
         return min(pair[0], weight_shape[0]), min(pair[1], weight_shape[1])
     whole = max(epitome_shape[:2])
-    if options.patch_channels is None and routing_mode(options.routing).learned:
+    if options.patch_channels is None and routing_mode(options.routing).learned and options.boundary == "clamp":
         pairs = zip(weight_shape[:2], epitome_shape[:2], strict=True)
         length = tuple(whole if weight == cells else LEARNED_PATCH_CHANNELS for weight, cells in pairs)
     else:
-        length = options.patch_channels or whole
+        length = options.patch_channels or (LEARNED_PATCH_CHANNELS if routing_mode(options.routing).learned else whole)
     out, inner = length if isinstance(length, tuple) else (length, length)
     return min(out, epitome_shape[0]), min(inner, epitome_shape[1])
 

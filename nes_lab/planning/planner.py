@@ -234,7 +234,7 @@ def _plan_at(ladder: Ladder, rung: int, budget: Budget) -> CompressionPlan:
     gaps = gaps_text(ladder.survey.report.not_counted)
     notes = [*plan.notes, *([f"not counted: {gaps}"] if gaps else [])]
     notes += [speed_note(ladder, layer_plans)] if options.strategy == "speed" else []
-    return replace(plan, snap=options.snap, notes=tuple(notes))
+    return replace(plan, snap=options.snap, notes=tuple(note for note in notes if note))
 
 
 def _reach_options(options: PlanOptions) -> str:

@@ -41,11 +41,12 @@ SHARES = (0.9, 0.8, 0.75, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25, 0.2)
 """Shares of the dense model's multiply-adds for which the number of shrinking layers is chosen, one after the other."""
 
 LEAST_RATIO = 0.25
-"""No layer gets a smaller share of its channels as long as other layers can shrink."""
+"""As long as other layers can shrink, no layer takes a step with a smaller ratio (:class:`~nes_lab.planning.ladder.LayerSteps`)."""
 
 PASS_FACTOR = 16.0
-"""Times a fold or an expansion counts, compared with its time alone. ONNX Runtime, in which networks are fastest, keeps activations in
-blocks of channels. Before and after each pass it rearranges them, and it cannot fuse the activation function with the convolution."""
+"""How often a fold or an expansion counts with its time alone. ONNX Runtime, in which networks are fastest, keeps activations in blocks
+of channels. Before and after each pass it rearranges them, and it cannot fuse the activation function with the convolution. The number
+was chosen on resnet50 and mobilenetv2_100, on one processor (notebooks/LOG.md). In PyTorch a pass costs less."""
 
 LEVEL = 0.01
 """Of all numbers of layers whose predicted times are within this share of the shortest, the largest is taken: it costs least rank."""
@@ -104,13 +105,13 @@ class _Sizes:
     Attributes:
         steps: Step to each size but the first.
         ratios: Ratio of each step, by which the strategy ``uniform`` sorts; they fall.
-        counts: What the phases count (multiply-adds, or params if multiply-adds do not fall) at each size.
+        madds: Multiply-adds at each size.
         ms: Predicted milliseconds at each size.
     """
 
     steps: Sequence[Step]
     ratios: Sequence[float]
-    counts: Sequence[int]
+    madds: Sequence[int]
     ms: Sequence[float]
 
     def at(self, ratio: float, least: int) -> int:
@@ -120,9 +121,9 @@ class _Sizes:
     @property
     def gain(self) -> float:
         """Milliseconds saved per multiply-add, at the size nearest to half of the multiply-adds."""
-        half = self.counts[0] * REFERENCE
-        size = min(range(len(self.counts)), key=lambda i: abs(self.counts[i] - half))
-        return (self.ms[0] - self.ms[size]) / max(1, self.counts[0] - self.counts[size])
+        half = self.madds[0] * REFERENCE
+        size = min(range(len(self.madds)), key=lambda i: abs(self.madds[i] - half))
+        return (self.ms[0] - self.ms[size]) / max(1, self.madds[0] - self.madds[size])
 
 
 def order_by_speed(
@@ -141,12 +142,15 @@ def order_by_speed(
         OptionError: If the times of this device have not been measured.
     """
     table = load_table()
-    quantity = "madds" if ladder.totals[-1].madds < ladder.totals[0].madds else "params"
-    sizes = sorted(_sizes(ladder, table, quantity), key=lambda layer: -layer.gain)
-    begin = getattr(ladder.totals[0], quantity)
+    begin = ladder.totals[0].madds
+    if ladder.totals[-1].madds == begin:  # no size takes less time, as with scope="joint"
+        return ladder.steps
+    sizes = sorted(_sizes(ladder, table), key=lambda layer: -layer.gain)
     taken, order, leading = [0] * len(sizes), [], 0
     for share in SHARES:
-        saved = begin - share * getattr(ladder.survey.dense, quantity)
+        saved = begin - share * ladder.survey.dense.madds
+        if _saved(sizes, taken) >= saved:
+            continue
         found = _phase(sizes, taken, saved, max(1, leading))
         if found is None:  # no longer possible without ratios below LEAST_RATIO
             break
@@ -159,7 +163,7 @@ def order_by_speed(
     return (*order, *_between(sizes, taken, [len(layer.steps) for layer in sizes]))
 
 
-def _sizes(ladder: Ladder, table: DeviceTable, quantity: str) -> list[_Sizes]:
+def _sizes(ladder: Ladder, table: DeviceTable) -> list[_Sizes]:
     """Return the sizes of each layer that can shrink, with their predicted times."""
     by_layer: dict[int, list[Step]] = {}
     for step in ladder.steps:
@@ -177,8 +181,11 @@ def _sizes(ladder: Ladder, table: DeviceTable, quantity: str) -> list[_Sizes]:
             if key not in known:
                 known[key] = _ms(layer, replace(ladder.options, routing=first.routing), table, inner, outer)
             ms.append(known[key])
-        counts = [getattr(first.dense, quantity), *(getattr(plan.predicted, quantity) for plan in plans)]
-        found.append(_Sizes(steps, [-step.key[0] for step in steps], counts, ms))
+        madds = [first.dense.madds, *(plan.predicted.madds for plan in plans)]
+        ms = [
+            ms[0] if number == madds[0] else time for number, time in zip(madds, ms, strict=True)
+        ]  # computed as a dense layer
+        found.append(_Sizes(steps, [-step.key[0] for step in steps], madds, ms))
     return found
 
 
@@ -193,7 +200,7 @@ def _phase(sizes: Sequence[_Sizes], taken: Sequence[int], saved: float, leading:
     Args:
         sizes: The layers; those that save most time per multiply-add come first.
         taken: Number of steps that each layer has taken before.
-        saved: How many multiply-adds (or params) must be saved in all.
+        saved: How many multiply-adds must be saved in all.
         leading: The fewest layers to choose.
     """
     offers = []
@@ -214,7 +221,7 @@ def _ratio_for(sizes: Sequence[_Sizes], taken: Sequence[int], saved: float, numb
 
     def enough(ratio: float) -> bool:
         ends = _ends(sizes, taken, number, ratio)
-        return sum(layer.counts[0] - layer.counts[end] for layer, end in zip(sizes, ends, strict=True)) >= saved
+        return _saved(sizes, ends) >= saved
 
     low, high = LEAST_RATIO, 1.0
     if not enough(low):
@@ -223,6 +230,11 @@ def _ratio_for(sizes: Sequence[_Sizes], taken: Sequence[int], saved: float, numb
         middle = (low + high) / 2
         low, high = (middle, high) if enough(middle) else (low, middle)
     return low
+
+
+def _saved(sizes: Sequence[_Sizes], ends: Sequence[int]) -> int:
+    """Return how many multiply-adds all layers save with given numbers of steps."""
+    return sum(layer.madds[0] - layer.madds[end] for layer, end in zip(sizes, ends, strict=True))
 
 
 def _ends(sizes: Sequence[_Sizes], taken: Sequence[int], number: int, ratio: float) -> list[int]:
@@ -237,7 +249,7 @@ def _between(sizes: Sequence[_Sizes], begins: Sequence[int], ends: Sequence[int]
 
 
 def speed_note(ladder: Ladder, plans: Collection[int]) -> str:
-    """Return a sentence about the layers that stay dense, for the notes of a plan.
+    """Return a sentence about the layers that stay dense, for the notes of a plan; empty if all or none of them do.
 
     Args:
         ladder: All sizes of the model.
@@ -245,7 +257,9 @@ def speed_note(ladder: Ladder, plans: Collection[int]) -> str:
     """
     shrinking, table = {step.layer for step in ladder.steps}, load_table()
     kept = len(shrinking - set(plans))
+    if kept in (0, len(shrinking)):
+        return ""
     return (
-        f"strategy speed: {kept} of {len(shrinking)} layers stay dense because others save more time per multiply-add on "
-        f"{table.device}, {table.threads} threads (measured on {table.date})"
+        f"strategy speed: {kept} of {len(shrinking)} layers stay dense: the others save more time per multiply-add on {table.device}, "
+        f"{table.threads} threads (measured on {table.date})"
     )

@@ -82,7 +82,7 @@ def test_a_part_with_fewer_epochs_says_so_and_gives_no_advice() -> None:
         for t in trainings(both, rows)
     }
     page = evidence_page([(both, rows)])
-    assert "| ResNet-14 on digits | 50% |" in page and "| ResNet-14 on digits, 1 epochs | 50% |" in page
+    assert "| ResNet-14 on digits | 50% |" in page and "| ResNet-14 on digits, 1 epoch | 50% |" in page
     assert "epochs: half of them" not in page and "epochs: half of them" in evidence_page([(study, rows)])
     advised = advice_rows(study_cells(both, rows), [])
     assert len(advised) == 6 and all(row["network"] == "ResNet-14" and row["data"] == "digits" for row in advised)

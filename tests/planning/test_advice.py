@@ -97,7 +97,7 @@ def test_a_network_that_only_other_contenders_were_tried_on_is_not_advised_to_sh
     [
         ((63.0, 58.1, 67.9), "a narrower network was better than tiled epitomes on both axes by 2.0", "a narrower network was better"),
         ((66.0, 61.0, 69.0), "are level within ±3.2 points of top-1, measured at 50 % of the MAdds", "The narrower network trains faster"),
-        ((67.0, 62.1, 71.9), "", "try routing='tiled': tiled epitomes on both axes were better than a narrower network by 2.0 points"),
+        ((67.0, 62.1, 71.9), "", "try routing='tiled' and wiring='both_axes': it was better than a narrower network by 2.0 points"),
     ],
 )  # fmt: skip
 def test_a_resnet_for_fewer_multiply_adds_is_compared_seed_by_seed(

@@ -157,5 +157,6 @@ def test_learned_starts_leave_axes_in_order_that_do_not_shrink():
         assert layer.patch_channels[kept] == 64 and layer.patch_channels[1 - kept] == 16
         states = nes_lab.compress(net, plan, initial_weights="reset")[0].form.states
         assert states[kept] == "identity" and states[1 - kept] == "fractional"
-    asked = nes_lab.plan_for_budget(net, Budget(madds=0.8), x, routing="free", wiring="input_axis", patch_channels=8)
-    assert asked.layers["0"].patch_channels == (8, 8)
+    for options, patches in (({"patch_channels": 8}, (8, 8)), ({"boundary": "circular"}, (16, 16))):
+        asked = nes_lab.plan_for_budget(net, Budget(madds=0.8), x, routing="free", wiring="input_axis", **options)
+        assert asked.layers["0"].patch_channels == patches

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from math import prod
 
 import pytest
 import torch
@@ -38,7 +39,7 @@ def test_layers_that_save_most_time_shrink_first_and_each_gets_its_cheapest_axis
     plan = nes_lab.plan_for_budget(THIN_AND_WIDE, Budget(madds="75%"), X, strategy="speed")
     assert set(plan.layers) == {"2"}
     assert plan.layers["2"].epitome_shape[0] == 256 > plan.layers["2"].epitome_shape[1]  # folds cost less
-    assert any("2 of 3 layers stay dense because others save more time" in note for note in plan.notes)
+    assert any("2 of 3 layers stay dense: the others save more time" in note for note in plan.notes)
     plan = nes_lab.plan_for_budget(THIN_AND_WIDE, Budget(madds="40%"), X, strategy="speed")
     assert (
         set(plan.layers) == {"1", "2"} and plan.predicted.madds <= 0.4 * plan.dense.madds
@@ -63,6 +64,28 @@ def test_the_dearer_a_fold_the_fewer_layers_shrink(table):
     assert shrunk(1e-6)[0] == 4  # all by the same ratio
     number, share = shrunk(0.1)
     assert number == 2 and share >= speed.LEAST_RATIO
+
+
+def test_a_size_that_the_user_sets_leaves_the_choice_among_the_others(table):
+    table(fold_ms=0.02, expand_ms=1.0)
+    six, x = nn.Sequential(*(nn.Conv2d(256, 256, 1) for _ in range(6))).eval(), torch.randn(1, 256, 28, 28)
+    budget, set_by_user = Budget(madds="75%"), {"0": {"epitome_shape": (256, 64, 1, 1)}}
+    plan = nes_lab.plan_for_budget(six, budget, x, strategy="speed")
+    again = nes_lab.plan_for_budget(six, budget, x, strategy="speed", overrides=set_by_user)
+    assert {name: p.epitome_shape for name, p in again.layers.items()} == {
+        name: p.epitome_shape for name, p in plan.layers.items()
+    }
+    assert len(plan.layers) == 2 and "4 of 6 layers stay dense" in plan.notes[0]
+
+
+def test_layers_that_take_no_less_time_shrink_by_one_ratio(table):
+    table()
+    plan = nes_lab.plan_for_budget(
+        THIN_AND_WIDE, Budget(params="50%"), X, strategy="speed", routing="free", scope="joint"
+    )
+    shares = [prod(layer.epitome_shape) / prod(layer.weight_shape) for layer in plan.layers.values()]
+    assert len(shares) == 3 and all(0.4 < share < 0.6 for share in shares)
+    assert not any("strategy speed" in note for note in plan.notes)
 
 
 def test_channels_are_rounded_as_the_device_likes(table):
