@@ -10,7 +10,18 @@ from benchmarks.accuracy_parts.rows import Row
 from benchmarks.accuracy_parts.study import Part, Study, Training, chosen_lr, trainings
 from nes_lab.runs.difference import Difference, paired_difference
 
-__all__ = ["BASELINE", "DENSE", "Cell", "against", "baseline", "dense_cell", "find", "is_epitome", "study_cells"]
+__all__ = [
+    "BASELINE",
+    "DENSE",
+    "Cell",
+    "against",
+    "baseline",
+    "dense_cell",
+    "find",
+    "is_epitome",
+    "rival",
+    "study_cells",
+]
 
 BASELINE, DENSE = "width", "dense"
 
@@ -110,7 +121,20 @@ def baseline(cells: Sequence[Cell], cell: Cell) -> Cell | None:
     """
     names = (cell.part.name, cell.part.joins)
     found = (c for c in cells if c.study.name == cell.study.name and c.part.name in names)
-    return next((c for c in found if (c.contender, c.budget) == (BASELINE, cell.budget)), None)
+    return rival([c for c in found if c.budget == cell.budget], cell)
+
+
+def rival(at: Sequence[Cell], cell: Cell) -> Cell | None:
+    """Return the narrower network that a cell is compared with: the one in int8 for epitomes in int8, if there is one.
+
+    Args:
+        at: All cells of one budget.
+        cell: A cell of a contender.
+    """
+    contenders = cell.study.contenders
+    in_int8 = contenders.get(cell.contender, {}).get("compression", {}).get("epitome_dtype") == "int8"
+    narrow = [c for c in at if in_int8 and contenders.get(c.contender, {}).get("opponent") == "int8"]
+    return next(iter(narrow + [c for c in at if c.contender == BASELINE]), None)
 
 
 def dense_cell(cells: Sequence[Cell], part: Part) -> Cell | None:

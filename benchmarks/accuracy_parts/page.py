@@ -32,6 +32,7 @@ CAPTION = (
     "Means over seeds; bars are one standard deviation. Contenders of equal cost are drawn side by side; the tables have the exact "
     "costs."
 )
+IN_INT8 = "Epitomes in int8 are compared with the narrower network in int8."
 COLUMNS = ("network", "budget", "test top-1 %", "seeds", "minus narrower network", "learning rate")
 COLUMNS += ("params k", "MAdd M", "stored kB", "processor s per training")
 TABLE = f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}"
@@ -83,6 +84,7 @@ def _study_section(study: Study, cells: Sequence[Cell], rows: Mapping[str, Row],
             if part.joins and BASELINE not in part.contenders
             else []
         )
+        lines += [IN_INT8, ""] if "shared_int8" in part.contenders else []
         lines.append(TABLE)
         lines += [*(_line(cells, cell) for cell in cells if cell.part == part), ""]
     return lines

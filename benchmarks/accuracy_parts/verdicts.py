@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from benchmarks.accuracy_parts.cells import BASELINE, Cell, against, baseline, dense_cell, is_epitome
+from benchmarks.accuracy_parts.cells import BASELINE, Cell, against, baseline, dense_cell, is_epitome, rival
 from benchmarks.accuracy_parts.study import Part, Study
 from benchmarks.accuracy_parts.titles import COSTS, contender, interval, network, shortened
 from nes_lab.runs.difference import Difference
@@ -79,6 +79,7 @@ def _choice(at: Sequence[Cell], is_candidate: Callable[[Cell], bool]) -> Choice:
     others = [c for c in complete if c is not narrow]
     can_compare = narrow is not None and narrow.is_complete and others
     candidate = max(complete, key=lambda c: c.held_out) if can_compare else None
+    narrow = narrow if candidate is None else rival(at, candidate)
     difference = against(candidate, narrow) if candidate is not narrow else None
     return Choice(at[0].study, at[0].part, at[0].budget, candidate, narrow, difference, tuple(at))
 
@@ -112,18 +113,21 @@ def _advice(choice: Choice) -> str:
     name = contender(choice.candidate.contender)
     if choice.difference is None:
         return f"{name} | it has the best accuracy on held-out images{_best_epitomes(choice)}{some}"
-    words = f"best on held-out images: {name}, {_compared(choice.difference)}{some}"
+    best = "" if is_epitome(choice.candidate) else _best_epitomes(choice)
+    words = f"best on held-out images: {name}, {_compared(choice.difference)}{best}{some}"
     return f"{contender(choice.advised.contender)} | {words}"
 
 
 def _best_epitomes(choice: Choice) -> str:
-    """Compare the best epitomes on held-out images with the narrower network, which is better there; empty without a complete row."""
+    """Compare the best epitomes on held-out images with the narrower network; empty without a complete row."""
     epitomes = [cell for cell in choice.cells if is_epitome(cell) and cell.is_complete]
     best = max(epitomes, key=lambda cell: cell.held_out, default=None)
-    difference = against(best, choice.narrow)
-    if best is None or difference is None:
+    narrow = None if best is None else rival(choice.cells, best)
+    difference = against(best, narrow)
+    if best is None or narrow is None or difference is None:
         return ""
-    return f"; the best epitomes there: {contender(best.contender)}, {_compared(difference)}"
+    other = "" if narrow.contender == BASELINE else f", against {contender(narrow.contender)}"
+    return f"; the best epitomes there: {contender(best.contender)}, {_compared(difference)}{other}"
 
 
 def _compared(difference: Difference) -> str:
@@ -147,7 +151,7 @@ def when_not(cells: Sequence[Cell]) -> list[str]:
 def _not_better(cells: Sequence[Cell]) -> Iterator[str]:
     for choice in choices(cells):
         epitomes = [c for c in choice.cells if is_epitome(c) and c.is_complete]
-        differences = {c.contender: against(c, choice.narrow) for c in epitomes}
+        differences = {c.contender: against(c, rival(choice.cells, c)) for c in epitomes}
         if not epitomes or choice.narrow is None or not choice.narrow.is_complete:
             continue
         if any(d is not None and d.sign > 0 for d in differences.values()):
@@ -215,7 +219,8 @@ def _sentence(cells: Sequence[Cell], costs: tuple[str, ...]) -> str:
 def _against_narrow(choice: Choice) -> str:
     assert choice.candidate is not None and choice.narrow is not None  # the caller keeps complete choices
     top1 = f"{mean(choice.candidate.test):.1f} % against {mean(choice.narrow.test):.1f} %"
-    return f"at {choice.budget} {interval(choice.difference)}, {top1}, {contender(choice.candidate.contender)}"
+    other = "" if choice.narrow.contender == BASELINE else " (the narrower network has weights in int8 too)"
+    return f"at {choice.budget} {interval(choice.difference)}, {top1}, {contender(choice.candidate.contender)}{other}"
 
 
 def over_dense(cells: Sequence[Cell], cell: Cell) -> float | None:
