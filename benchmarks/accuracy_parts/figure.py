@@ -21,7 +21,7 @@ from plotly.subplots import make_subplots
 from benchmarks.accuracy_parts.cells import DENSE, Cell
 from benchmarks.accuracy_parts.titles import contender, network
 from benchmarks.demo_digits import FLAGS, QUIET
-from nes_lab.figures.theme import apply_theme, figure_json, new_figure, series_style
+from nes_lab.figures.theme import OKABE_ITO, apply_theme, figure_json, new_figure, series_style
 from nes_lab.runs.replace import write_target
 
 __all__ = ["draw", "study_figure"]
@@ -43,7 +43,7 @@ def study_figure(cells: Sequence[Cell]) -> go.Figure | None:
     """
     run = [cell for cell in cells if cell.rows]
     names = list(dict.fromkeys(cell.contender for cell in run if cell.contender != DENSE))
-    parts = list({cell.part.name: cell.part for cell in run if cell.contender != DENSE}.values())
+    parts = list({_panel_of(cell): cell.part for cell in reversed(run) if cell.contender != DENSE}.values())[::-1]
     if not parts:
         return None
     columns = min(COLUMNS, len(parts))
@@ -54,7 +54,7 @@ def study_figure(cells: Sequence[Cell]) -> go.Figure | None:
     )
     first_panels: dict[str, str] = {}
     for number, part in enumerate(parts):
-        own = [cell for cell in run if cell.part == part]
+        own = [cell for cell in run if _panel_of(cell) == (part.joins or part.name)]
         for name in {cell.contender: None for cell in own}:
             first_panels.setdefault(name, part.name)
         named = {name for name, panel in first_panels.items() if panel == part.name}
@@ -65,6 +65,11 @@ def study_figure(cells: Sequence[Cell]) -> go.Figure | None:
     margin = {"t": 50, "b": below, "l": 70, "r": 20}
     figure.update_layout(width=WIDTH, height=PANEL * rows + below, margin=margin, legend=legend)
     return apply_theme(figure, dark=False)
+
+
+def _panel_of(cell: Cell) -> str:
+    """Return the name of the part in whose panel a cell is drawn: its own, or the one that it joins."""
+    return cell.part.joins or cell.part.name
 
 
 def _panel(
@@ -89,6 +94,7 @@ def _panel(
 
 def _line(cells: Sequence[Cell], place: int, aside: float, in_legend: bool) -> go.Scatter:
     style = series_style(place)
+    symbol = style.symbol if place < len(OKABE_ITO) else f"{style.symbol}-open"  # colors repeat
     cells = sorted(cells, key=_cost)
     spreads = [stdev(cell.test) if len(cell.rows) > 1 else 0 for cell in cells]
     return go.Scatter(
@@ -97,7 +103,7 @@ def _line(cells: Sequence[Cell], place: int, aside: float, in_legend: bool) -> g
         error_y={"type": "data", "array": spreads, "thickness": 1.5, "width": 5},
         mode="lines+markers",
         line={"color": style.color, "dash": style.dash, "width": 1.5},
-        marker={"color": style.color, "symbol": style.symbol, "size": 9},
+        marker={"color": style.color, "symbol": symbol, "size": 9},
         name=contender(cells[0].contender).replace("`", ""),
         legendgroup=cells[0].contender,
         showlegend=in_legend,
