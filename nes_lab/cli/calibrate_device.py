@@ -19,7 +19,8 @@ __all__ = ["CalibrateDeviceCommand", "run_command"]
 class CalibrateDeviceCommand:
     """Measure the times of convolutions, folds and expansions on this machine's CPU, and store them for --strategy speed.
 
-    It takes about a minute. Run nothing else meanwhile. Run it again after a change of machine, threads or torch.
+    It takes a few seconds, or a minute on a slow machine. Run nothing else meanwhile. Run it again after a change of machine, threads or
+    torch.
     """
 
     threads: int | None = None

@@ -139,6 +139,11 @@ class LayerOp:
         """The operation to apply to an input from which :meth:`skip_unread` dropped positions."""
         return self if self._read is None else self._read[1]
 
+    @property
+    def dropped(self) -> tuple[Any, ...] | None:
+        """Index of the input positions that are read; None if all are."""
+        return None if self._read is None else self._read[0]
+
     def skip_unread(self, x: Tensor) -> tuple[Tensor, LayerOp]:
         """Drop the input positions that a convolution with kernel size 1 and a stride above 1 never reads.
 

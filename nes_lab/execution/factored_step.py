@@ -43,6 +43,7 @@ class FactoredStep(NamedTuple):
         taps: Function that returns the taps of the output axis and of the input axis from the tensors that hold learned starts.
             The gradients of these tensors can be differentiated again.
         starts: The starts of all axes, and how gradients reach them; None if they are not learned.
+        drop: Index that drops the input positions that a stride never reads; None: all are read, or they were dropped before.
     """
 
     op: LayerOp
@@ -50,6 +51,7 @@ class FactoredStep(NamedTuple):
     input: AxisReading | None
     taps: Callable[[Sequence[Tensor]], tuple[AxisTaps | None, AxisTaps | None]]
     starts: StepStarts | None = None
+    drop: tuple[Any, ...] | None = None
 
 
 def step_possible(x: Tensor, epitome: Tensor, op: LayerOp) -> bool:
@@ -116,6 +118,7 @@ class _Step(torch.autograd.Function):
     def forward(  # type: ignore[override]
         ctx: Any, x: Tensor, epitome: Tensor, bias: Tensor | None, step: FactoredStep, *learned: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        whole, x = x, _read(step, x)
         matrix = _as_matrix(step.op, x.shape)
         dim, channels = (0, to_columns(x)) if matrix else (1, x)
         folded = channels if step.input is None else step.input.fold(channels, dim)
@@ -125,11 +128,11 @@ class _Step(torch.autograd.Function):
         y = from_columns(y, x.shape[0], sizes) if matrix else y
         if bias is not None and step.output is not None:
             y.add_(bias.view(-1, *[1] * len(sizes)))
-        ctx.step, ctx.matrix, ctx.shape, ctx.sizes = step, matrix, x.shape, sizes
+        ctx.step, ctx.matrix, ctx.shape, ctx.sizes, ctx.whole = step, matrix, x.shape, sizes, whole.shape
         ctx.by_weight = not matrix and _by_weight(step)
         ctx.set_materialize_grads(False)
         starts = None if step.starts is None or step.starts.prediction is None else torch.from_numpy(step.starts.values)
-        _save(ctx, x, folded, products, epitome, bias, starts, learned)
+        _save(ctx, whole, folded, products, epitome, bias, starts, learned)
         if y._is_view():  # autograd lets no one write into such an output, as nn.ReLU(inplace=True) does
             y = torch.empty(0, dtype=y.dtype).set_(y)  # type: ignore[arg-type]  # a tensor is a source too
         return y, None if step.input is None or ctx.by_weight else folded, starts
@@ -142,6 +145,7 @@ class _Step(torch.autograd.Function):
             return _differentiable_again(ctx, grad, of_folded, of_starts)
         x, folded, products, epitome, _, _, *learned = ctx.saved_tensors
         step, needed = ctx.step, ctx.needs_input_grad
+        x = None if x is None else _read(step, x)
         gradients = _StartGradients(step, learned, of_starts)
         of_epitome = of_bias = None
         if grad is not None:
@@ -162,7 +166,22 @@ class _Step(torch.autograd.Function):
         of_input = None if of_folded is None else _input_gradient(ctx, of_folded, x, gradients)
         if of_input is None and of_starts is not None and needed[0]:
             of_input = torch.zeros(ctx.shape, dtype=of_starts.dtype)
+        of_input = _of_whole(ctx, of_input)
         return of_input, of_epitome, of_bias, None, *gradients.finish(of_input)
+
+
+def _read(step: FactoredStep, x: Tensor) -> Tensor:
+    """Return the part of the layer's input that it reads."""
+    return x if step.drop is None else x[step.drop].contiguous()
+
+
+def _of_whole(ctx: Any, of_input: Tensor | None) -> Tensor | None:
+    """Return the gradient of the layer's input from that of the part that it reads."""
+    if of_input is None or ctx.step.drop is None:
+        return of_input
+    whole = of_input.new_zeros(ctx.whole)
+    whole[ctx.step.drop] = of_input
+    return whole
 
 
 def _apply(step: FactoredStep, folded: Tensor, epitome: Tensor, bias: Tensor | None, matrix: bool) -> Tensor:
@@ -299,6 +318,7 @@ def _gradients_by_weight(
             rows = weight if output is None else output.fold(weight, 0)
             gradients.add(1, input, _turned(rows), _turned(cells), 0)
     of_epitome = of_epitome.view(epitome.shape) if of_epitome is not None and needed[1] else None
+    of_input = _of_whole(ctx, of_input)
     return of_input, of_epitome, of_bias, None, *gradients.finish(of_input)
 
 
@@ -338,12 +358,24 @@ def _differentiable_again(
 def _differentiable(
     ctx: Any, grad: Tensor | None, of_folded: Tensor | None, learned: Sequence[Tensor], needed: Sequence[bool]
 ) -> tuple[Tensor | None, ...]:
-    """Do it for starts that come from the tensors ``learned``; ``needed`` says which inputs of the operation need a gradient."""
-    x, folded, _, epitome, bias, *_ = ctx.saved_tensors
+    """Compute the gradients for starts that come from the tensors ``learned``; ``needed`` says which inputs of the operation need one."""
+    of_input, *others = _of_read(ctx, grad, of_folded, learned, needed)
+    if of_input is not None and ctx.step.drop is not None:
+        whole = of_input.new_zeros(ctx.whole).requires_grad_()
+        (of_input,) = torch.autograd.grad(whole[ctx.step.drop], whole, of_input, create_graph=True)
+    return of_input, *others
+
+
+def _of_read(
+    ctx: Any, grad: Tensor | None, of_folded: Tensor | None, learned: Sequence[Tensor], needed: Sequence[bool]
+) -> tuple[Tensor | None, ...]:
+    """Compute them with the gradient of the part of the input that the layer reads."""
+    whole, folded, _, epitome, bias, *_ = ctx.saved_tensors
     step, found = ctx.step, _Sums()
     # views, so that a gradient does not also reach a tensor through the layers before this one, which may share it
     epitome = epitome.view_as(epitome)
-    x, folded, bias = (None if tensor is None else tensor.view_as(tensor) for tensor in (x, folded, bias))
+    folded, bias = (None if tensor is None else tensor.view_as(tensor) for tensor in (folded, bias))
+    x = None if whole is None else whole.view_as(whole) if step.drop is None else whole[step.drop]
     output, input = step.taps(learned)
     wanted = {1: epitome, 2: bias} | {4 + i: table for i, table in enumerate(learned)}
     wanted = {i: t for i, t in wanted.items() if needed[i]}

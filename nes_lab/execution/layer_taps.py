@@ -76,11 +76,8 @@ class StartsHolder(Protocol):
         """Return the starts that inference uses, one tensor per weight axis; None for an axis without starts."""
         ...
 
-    def learned_starts(self, x: Tensor, whole: bool) -> LearnedStarts:
-        """Return the starts of one step with the layer's input ``x``. In training mode this may change the stored starts.
-
-        ``whole`` says whether the layer reads all positions of ``x``.
-        """
+    def learned_starts(self, x: Tensor) -> LearnedStarts:
+        """Return the starts of one step with the layer's input ``x``. In training mode this may change the stored starts."""
         ...
 
     def clamp_stored(self, learned: LearnedStarts) -> LearnedStarts:
@@ -153,20 +150,17 @@ class LayerTaps:
             self._by_rule[0] = (holder, op, dtype, step)
         return step
 
-    def learned_step(
-        self, holder: StartsHolder, op: LayerOp, x: Tensor, whole: bool
-    ) -> tuple[FactoredStep, tuple[Tensor, ...]]:
+    def learned_step(self, holder: StartsHolder, op: LayerOp, x: Tensor) -> tuple[FactoredStep, tuple[Tensor, ...]]:
         """Return how the channel axes are read in a step that learns the starts, and the tensors that hold them.
 
         Args:
             holder: Module that holds the starts.
             op: The layer's convolution.
-            x: Input of the layer.
-            whole: True if the layer reads all positions of ``x``.
+            x: Input of the layer, with the positions that a stride never reads.
         """
         if not holder.sampled:
-            return self.step(holder, op, x.dtype), ()
-        learned = holder.learned_starts(x, whole)
+            return self.step(holder, op.read, x.dtype)._replace(drop=op.dropped), ()
+        learned = holder.learned_starts(x)
         cells = self._cells.get(0)
         fractions = None if cells is None else cells.fractions(learned.values)
         if cells is None or fractions is None:
@@ -180,7 +174,7 @@ class LayerTaps:
             return made[0], made[1]
 
         starts = StepStarts(cells, learned.values, learned.clamped, learned.prediction)
-        return FactoredStep(op, axes[0], axes[1], taps, starts), learned.tensors
+        return FactoredStep(op.read, axes[0], axes[1], taps, starts, op.dropped), learned.tensors
 
     def _find_cells(self, holder: StartsHolder, learned: LearnedStarts) -> tuple[LearnedCells, np.ndarray]:
         """Return the cells of a step's starts, and how far each start is above its lower cell. New cells are kept."""

@@ -199,12 +199,11 @@ class FreeStarts(Starts):
             else:
                 table.clamp_(-anchor, limits - anchor)
 
-    def learned_starts(self, x: Tensor, whole: bool) -> LearnedStarts:
+    def learned_starts(self, x: Tensor) -> LearnedStarts:
         """Return the starts of one training step. They may lie outside the epitome until :meth:`clamp_stored` was called.
 
         Args:
             x: Input of the layer; it does not matter here.
-            whole: True if the layer reads all positions of ``x``; it does not matter here.
         """
         return self._learned_starts()
 

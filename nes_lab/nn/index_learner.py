@@ -289,16 +289,14 @@ class LearnerStarts(Starts):
             starts[axis] = mixed
         return tuple(starts)
 
-    def learned_starts(self, x: Tensor, whole: bool) -> LearnedStarts:
+    def learned_starts(self, x: Tensor) -> LearnedStarts:
         """Return the starts of one training step, as :meth:`forward` predicts them from the layer's input.
 
         Args:
-            x: Input of the layer.
-            whole: True if the layer reads all positions of ``x``. Then gradients reach ``x`` and the index learner together with
-                those of the layer.
+            x: Input of the layer. Gradients reach it and the index learner together with those of the layer.
         """
         simple = None
-        if whole and self.training and self.learner is not None and x.numel() and not _distributed():
+        if self.training and self.learner is not None and x.numel() and not _distributed():
             dtype = self.table(self.sampled[0]).dtype
             simple = simple_learner(self.learner, x.dtype) if dtype == x.dtype else None
         if simple is None:

@@ -156,13 +156,11 @@ class LayerForward(nn.Module):
 
     def _factored_step(self, x: Tensor) -> Tensor:
         """Compute the layer's output as one operation of autograd. A stride is first taken out of the input where that is possible."""
-        read, op = self.op.skip_unread(x)
-        learned: tuple[Tensor, ...] = ()
         if self._learns_starts():
-            step, learned = self._taps.learned_step(self.routing, op, x, read is x)
-        else:
-            step = self._taps.step(self.routing, op, x.dtype)
-        return factored_step(read, self.cells(), self.bias, step, learned)
+            step, learned = self._taps.learned_step(self.routing, self.op, x)
+            return factored_step(x, self.cells(), self.bias, step, learned)
+        read, op = self.op.skip_unread(x)
+        return factored_step(read, self.cells(), self.bias, self._taps.step(self.routing, op, x.dtype))
 
     def _prepared(self, execution: Execution) -> Prepared:
         """Return what an execution prepares without the input, such as the sampled weight, without gradients.

@@ -264,12 +264,11 @@ class Starts(nn.Module):
             limits = kept[dtype] = np.concatenate([self.geometry.limits(a) for a in self.sampled]).astype(dtype)
         return limits
 
-    def learned_starts(self, x: Tensor, whole: bool) -> LearnedStarts:
+    def learned_starts(self, x: Tensor) -> LearnedStarts:
         """Return the starts (positions of patches in the epitome) of one training step, for :mod:`nes_lab.execution.layer_taps`.
 
         Args:
             x: Input of the layer.
-            whole: True if the layer reads all positions of ``x``.
         """
         raise NotImplementedError(f"the starts of {type(self).__name__} are not learned")
 

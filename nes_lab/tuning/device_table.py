@@ -80,7 +80,8 @@ def load_table() -> DeviceTable:
 def calibrate_device(progress: bool = False, on_progress: OnProgress | None = None) -> DeviceTable:
     """Measure the times of this machine's CPU, store them for planning with ``strategy="speed"``, and return them.
 
-    It takes about a minute. Nothing else should run meanwhile. The times are those of float32 and of the present number of threads.
+    It takes a few seconds, or a minute on a slow machine. Nothing else should run meanwhile. The times are those of float32 and of the
+    present number of threads.
 
     Args:
         progress: Show a progress bar on standard error.

@@ -224,3 +224,12 @@ def test_the_output_can_be_written_into(case, axes, routing):
             assert (g is None and h is None) or torch.allclose(g, h)
     else:
         found.sum().backward()
+
+
+@pytest.mark.parametrize("routing", ["free", "learner"])
+def test_positions_that_a_stride_skips_are_dropped_inside_the_operation(routing):
+    layer, x = _layer("strided", "both", routing)
+    before = {fn for fn, _ in layer(x.requires_grad_()).grad_fn.next_functions if fn is not None}
+    assert {type(fn).__name__ for fn in before} == {
+        "AccumulateGrad"
+    }  # x itself, epitome, bias, and what holds the starts
