@@ -143,8 +143,6 @@ def order_by_speed(
     """
     table = load_table()
     begin = ladder.totals[0].madds
-    if ladder.totals[-1].madds == begin:  # no size takes less time, as with scope="joint"
-        return ladder.steps
     sizes = sorted(_sizes(ladder, table), key=lambda layer: -layer.gain)
     taken, order, leading = [0] * len(sizes), [], 0
     for share in SHARES:
@@ -152,7 +150,9 @@ def order_by_speed(
         if _saved(sizes, taken) >= saved:
             continue
         found = _phase(sizes, taken, saved, max(1, leading))
-        if found is None:  # no longer possible without ratios below LEAST_RATIO
+        if (
+            found is None
+        ):  # not possible without ratios below LEAST_RATIO, or at all: with scope="joint" no multiply-adds are saved
             break
         number, ratio = found
         ends = _ends(sizes, taken, number, ratio)

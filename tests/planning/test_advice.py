@@ -107,6 +107,8 @@ def test_a_resnet_for_fewer_multiply_adds_is_compared_seed_by_seed(
     for routing, says in (("tiled", tiled), ("free", free)):
         sentences = nes_lab.plan_for_budget(dense, nes_lab.Budget(madds="50%"), x, routing=routing).advice
         assert len(sentences) == bool(says) and says in "".join(sentences)
+    one_axis = nes_lab.plan_for_budget(dense, nes_lab.Budget(madds="50%"), x, wiring="input_axis").advice
+    assert free in "".join(one_axis)  # both axes were measured
     assert nes_lab.plan_for_budget(dense, nes_lab.Budget(madds="80%"), x).advice == ()  # no row is near
     linear = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 64))
     assert nes_lab.plan_for_budget(linear, nes_lab.Budget(madds="50%"), torch.zeros(1, 64)).advice == ()
