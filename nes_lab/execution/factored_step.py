@@ -151,7 +151,7 @@ class _Step(torch.autograd.Function):
         if grad is not None:
             channels, dim = grad.contiguous(), 1
             of_bias = channels.sum((0, *range(2, grad.ndim))) if needed[2] else None
-            if ctx.by_weight:
+            if ctx.by_weight and x is not None:  # it is always kept then
                 return _gradients_by_weight(ctx, channels, x, epitome, of_bias, gradients)
             if ctx.matrix:
                 channels, dim = to_columns(channels), 0
