@@ -12,6 +12,7 @@ of each.
 ``wrapped``: an execution that first adds up the input channels that read the same cell, then works with fewer channels.
 ``factored``: an execution that uses the epitome itself as the weight, with fewer input and output channels.
 ``factored_step``: computes a training step of ``factored`` as one operation of autograd, on a CPU.
+``factored_again``: computes the gradients of such a step by operations that can be differentiated again.
 ``sliced_step``: computes ``factored`` where a rule sets the starts and channels are read in slices, with the fewest calls.
 ``as_matmul``: variants of the executions above that compute a 1x1 convolution as a matrix product.
 ``product_map``: an execution that multiplies the input with every epitome cell once, then sums the products.
