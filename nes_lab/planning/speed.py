@@ -44,9 +44,9 @@ LEAST_RATIO = 0.25
 """As long as other layers can shrink, no layer takes a step with a smaller ratio (:class:`~nes_lab.planning.ladder.LayerSteps`)."""
 
 PASS_FACTOR = 16.0
-"""How often a fold or an expansion counts with its time alone. ONNX Runtime, in which networks are fastest, keeps activations in blocks
-of channels. Before and after each pass it rearranges them, and it cannot fuse the activation function with the convolution. The number
-was chosen on resnet50 and mobilenetv2_100, on one processor (notebooks/LOG.md). In PyTorch a pass costs less."""
+"""A fold or an expansion counts as this many times the time that it takes alone. ONNX Runtime, in which networks are fastest, keeps
+activations in blocks of channels. It rearranges them before and after each pass, and cannot fuse the activation function with the
+convolution. The number was chosen on resnet50 and mobilenetv2_100, on one processor (notebooks/LOG.md). In PyTorch a pass costs less."""
 
 LEVEL = 0.01
 """Of all numbers of layers whose predicted times are within this share of the shortest, the largest is taken: it costs least rank."""
@@ -150,9 +150,8 @@ def order_by_speed(
         if _saved(sizes, taken) >= saved:
             continue
         found = _phase(sizes, taken, saved, max(1, leading))
-        if (
-            found is None
-        ):  # not possible without ratios below LEAST_RATIO, or at all: with scope="joint" no multiply-adds are saved
+        if found is None:
+            # too small a ratio would be needed; or no multiply-adds can be saved, as with scope="joint"
             break
         number, ratio = found
         ends = _ends(sizes, taken, number, ratio)
@@ -182,9 +181,8 @@ def _sizes(ladder: Ladder, table: DeviceTable) -> list[_Sizes]:
                 known[key] = _ms(layer, replace(ladder.options, routing=first.routing), table, inner, outer)
             ms.append(known[key])
         madds = [first.dense.madds, *(plan.predicted.madds for plan in plans)]
-        ms = [
-            ms[0] if number == madds[0] else time for number, time in zip(madds, ms, strict=True)
-        ]  # computed as a dense layer
+        # a size with the dense multiply-adds is computed as a dense layer
+        ms = [ms[0] if number == madds[0] else time for number, time in zip(madds, ms, strict=True)]
         found.append(_Sizes(steps, [-step.key[0] for step in steps], madds, ms))
     return found
 
