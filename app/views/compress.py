@@ -20,7 +20,7 @@ from app.remembered import set_form_experiment
 from nes_lab.records.backbone_list import backbone_list
 
 use_names_in_address()
-title, examples = st.columns([1, 4], vertical_alignment="center")
+title, examples = st.columns([1.6, 4], vertical_alignment="center")
 title.title("Compress")
 with examples:
     chips()
