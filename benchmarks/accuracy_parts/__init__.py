@@ -5,6 +5,7 @@
 ``narrow``: choose the channels of the narrower network that just meets a budget.
 ``int8``: make networks with weights in int8.
 ``generated``: make networks with weights generated from random bases.
+``lowrank``: make networks with split convolutions of low rank.
 ``train``: train one network of a study, and return its row.
 ``rows``: keep the rows in a file, one JSON object per line.
 ``cells``: gather rows in cells, one contender at one budget each, and compare them seed by seed.

@@ -19,6 +19,7 @@ from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
 from benchmarks.accuracy_parts.cells import DENSE, Cell
+from benchmarks.accuracy_parts.study import Part
 from benchmarks.accuracy_parts.titles import contender, network
 from benchmarks.demo_digits import FLAGS, QUIET
 from nes_lab.figures.theme import OKABE_ITO, apply_theme, figure_json, new_figure, series_style
@@ -43,7 +44,11 @@ def study_figure(cells: Sequence[Cell]) -> go.Figure | None:
     """
     run = [cell for cell in cells if cell.rows]
     names = list(dict.fromkeys(cell.contender for cell in run if cell.contender != DENSE))
-    parts = list({_panel_of(cell): cell.part for cell in reversed(run) if cell.contender != DENSE}.values())[::-1]
+    panels: dict[str, Part] = {}
+    for cell in run:
+        if cell.contender != DENSE:
+            panels.setdefault(_panel_of(cell), cell.part)
+    parts = list(panels.values())
     if not parts:
         return None
     columns = min(COLUMNS, len(parts))

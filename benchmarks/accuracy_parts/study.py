@@ -17,8 +17,9 @@ from nes_lab.packages import need
 
 __all__ = ["COSTS", "OPPONENTS", "Part", "Study", "Training", "chosen_lr", "read_study", "trainings"]
 
-OPPONENTS = ("width", "int8", "generated")
-"""What a contender without epitomes can be: a narrower network, one with weights in int8, or one whose weights are generated."""
+OPPONENTS = ("width", "int8", "generated", "lowrank")
+"""What a contender without epitomes can be: a narrower network, one with weights in int8, one whose weights are generated, or one with
+split convolutions of low rank."""
 
 COSTS = ("madds", "params", "stored_bytes")
 """What can be equal for all contenders of a part. Stored bytes are those of all parameters and buffers in the saved file."""

@@ -36,6 +36,7 @@ NAMES = {
     "width_int8": "narrower network, weights in int8",
     "shared_int8": "one shared epitome in int8, sums of two windows",
     "generated": "weights generated from random bases",
+    "lowrank": "split convolutions of low rank (Tucker)",
 }
 COSTS = {"madds": "multiply-adds", "params": "params", "stored_bytes": "stored bytes"}
 NETWORKS = {"small_mobilenetv2": "MobileNetV2", "m5": "M5 (1-D convolutions)"}

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 import nes_lab
-from benchmarks.accuracy_parts import generated, int8
+from benchmarks.accuracy_parts import generated, int8, lowrank
 from benchmarks.accuracy_parts.narrow import USUAL, narrow_widths, narrowed
 from benchmarks.accuracy_parts.rows import Row
 from benchmarks.accuracy_parts.study import COSTS, Study, Training
@@ -54,6 +54,9 @@ def experiment_of(training: Training, study: Study, shared: Path) -> dict[str, A
     if kind == "generated":
         made = {"backbone": backbone["name"], "stored_bytes": training.budget, "base_seed": training.seed}
         return tree | {"backbone": {"name": f"{generated.__name__}:network", "options": made | {"options": options}}}
+    if kind == "lowrank":
+        made = {"backbone": backbone["name"], "madds": training.budget, "input_shape": list(shape)}
+        return tree | {"backbone": {"name": f"{lowrank.__name__}:network", "options": made | {"options": options}}}
     if kind:
         usual = tuple(options.get("widths", USUAL[backbone["name"]]))
         sizes = (backbone["name"], training.part.cost, share, shape, classes, usual)

@@ -99,8 +99,8 @@ def test_the_page_has_a_price_and_no_number_for_what_was_not_run() -> None:
     study, rows = all_rows()
     first = {"params/width/25%/seed0/lr0.1": rows["params/width/25%/seed0/lr0.1"]}
     little, full = (evidence_page([(study, known)]) for known in (first, rows))
-    assert little.count("price not known) | | |") == 7 and "not run (" not in full
-    assert "No training of this study has been run: 20 trainings." in evidence_page([(study, {})])
+    assert little.count("price not known) | | |") == 8 and "not run (" not in full
+    assert "No training of this study has been run: 22 trainings." in evidence_page([(study, {})])
     assert "| narrower network | 50% | 39.50 ± 0.71 | 2 | – | 0.2 | 1.0 | 0.00 | 5.0 | 60 |" in full
     del rows["madds/tiled/50%/seed1/lr0.2"]
     assert "1 of 2, not run (1 training, about 1 min) | +0.00 (no interval)" in evidence_page([(study, rows)])
@@ -147,7 +147,7 @@ def test_the_figure_has_a_panel_for_each_part_and_one_entry_for_each_contender()
     figure = study_figure(study_cells(study, rows))
     assert figure is not None and study_figure(study_cells(study, {})) is None
     named = [trace["name"] for trace in figure_json(figure)["data"] if trace["showlegend"]]
-    assert named[:3] == ["narrower network", "epitomes, tiled starts", "epitomes, index learner"] and len(named) == 5
+    assert named[:3] == ["narrower network", "epitomes, tiled starts", "epitomes, index learner"] and len(named) == 6
     axes = [axis.title.text for axis in figure.select_xaxes() if axis.title.text]
     assert axes == ["multiply-adds (M)", "params (k)", "stored bytes (kB)"]
 
@@ -212,7 +212,7 @@ def test_a_sitting_stops_its_trainings_at_the_limit(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # 20 trainings, two at a time
+@pytest.mark.timeout(600)  # 22 trainings, two at a time
 def test_smoke_runs_to_its_end_and_continues(tmp_path: Path) -> None:
     """The whole pipeline on digits: an interrupted study continues, and every row has its costs within the budget."""
     results = tmp_path / "rows.jsonl"
@@ -227,7 +227,7 @@ def test_smoke_runs_to_its_end_and_continues(tmp_path: Path) -> None:
     assert accuracy.main([*options, "--minutes", "0.2", "--only", "madds/width"]) == 3
     assert accuracy.main([*options, "--jobs", "2"]) == 0
     rows = read_rows(results)
-    assert len(rows) == len(trainings(read_study(SMOKE), rows)) == 20
+    assert len(rows) == len(trainings(read_study(SMOKE), rows)) == 22
     for row in rows.values():
         assert row["sittings"] >= 1 and (row["stored_bytes"] > 4 * row["params"]) == (row["contender"] != "width_int8")
         if row["budget"]:

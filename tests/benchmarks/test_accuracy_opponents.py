@@ -1,4 +1,4 @@
-"""The opponents of the accuracy study without epitomes: weights in int8, and weights generated from random bases."""
+"""The opponents of the accuracy study without epitomes: weights in int8 or generated from random bases, and split convolutions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch.nn.utils import parametrize
 
 import nes_lab
-from benchmarks.accuracy_parts import generated, int8
+from benchmarks.accuracy_parts import generated, int8, lowrank
 from benchmarks.accuracy_parts.generated import Generated, generating_madds
 from benchmarks.accuracy_parts.narrow import narrow_widths
 from nes_lab.errors import BudgetError, OptionError
@@ -90,3 +90,29 @@ def test_generated_weights_begin_with_the_variance_of_dense_ones_and_bases_follo
     assert part(one, "layer3.1.conv2").weight.std().item() == pytest.approx(usual, rel=0.15)
     copied = part(copy.deepcopy(one), "layer3.1.conv2").weight  # as averages of weights need
     assert torch.equal(copied, part(one, "layer3.1.conv2").weight)
+
+
+@pytest.mark.parametrize("budget", ["25%", "70%"])
+def test_split_convolutions_use_the_budget_to_within_a_percent(budget: str) -> None:
+    dense, small = (
+        nes_lab.create_backbone("cifar_resnet14"),
+        lowrank.network("cifar_resnet14", budget, (3, 32, 32)),
+    )
+    x = torch.zeros(1, 3, 32, 32)
+    share = nes_lab.count(small, x).madds / nes_lab.count(dense, x).madds
+    assert 0.99 * float(budget[:-1]) / 100 <= share <= float(budget[:-1]) / 100
+    assert small(torch.randn(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_split_convolutions_begin_with_the_variance_of_dense_ones() -> None:
+    dense, small = nes_lab.create_backbone("cifar_resnet14"), lowrank.network("cifar_resnet14", "50%", (3, 32, 32))
+    x = torch.randn(4, 64, 16, 16)
+    outputs = [part(network, "layer3.1.conv2")(x).var().item() for network in (dense, small)]
+    assert outputs[1] == pytest.approx(outputs[0], rel=0.35)
+
+
+def test_a_budget_below_one_channel_in_each_layer_is_refused() -> None:
+    with pytest.raises(BudgetError, match="too many multiply-adds are left"):
+        lowrank.network("cifar_resnet14", "1%", (3, 32, 32))
+    with pytest.raises(OptionError, match="give a share of the dense network"):
+        lowrank.network("cifar_resnet14", "1M", (3, 32, 32))
