@@ -93,6 +93,7 @@ class Contender:
         build: A function that builds the network from a setting.
         lr: Learning rate of the epoch of fine-tuning. None: it is not trained.
         pretrained: Whether it starts from trained weights. Otherwise its accuracy before the epoch means nothing.
+        in_turn: Whether it was fitted layer after layer, with norms corrected on the way. They are not estimated again.
     """
 
     key: str
@@ -100,6 +101,7 @@ class Contender:
     build: Callable[[Setting], Built]
     lr: float | None = None
     pretrained: bool = True
+    in_turn: bool = False
 
 
 ONES = {"routing": "free", "patch_channels": 1, "round_to": 1}
@@ -211,15 +213,20 @@ def _svd_in_turn(setting: Setting) -> Built:
 
 SEQUENTIAL = (
     Contender(
-        "ones_sequential",
-        "epitome, separable, patches of one channel, searched, sequential",
-        lambda s: s.epitomes(ONES, search_starts=True, snap=True, calibration=s.calibration, sequential=True),
-    ),
-    Contender(
         "pairs_sequential",
         "epitome, joint, patches of 2 x 2 channels, searched, sequential",
         lambda s: s.epitomes(PAIRS, search_starts=True, snap=True, calibration=s.calibration, sequential=True),
+        SMALL,
+        in_turn=True,
     ),
-    Contender("svd_sequential", "SVD, 3x3 to few channels, then 1x1, sequential", _svd_in_turn),
+    Contender("svd_sequential", "SVD, 3x3 to few channels, then 1x1, sequential", _svd_in_turn, SMALL, in_turn=True),
+    Contender("svd_window", "SVD, 3x1 then 1x3, new norms", _svd("window"), SMALL),
+    Contender(
+        "ones_sequential",
+        "epitome, separable, patches of one channel, searched, sequential",
+        lambda s: s.epitomes(ONES, search_starts=True, snap=True, calibration=s.calibration, sequential=True),
+        SMALL,
+        in_turn=True,
+    ),
 )
-"""Contenders fitted layer after layer, each layer on its inputs in the compressed network, with norms corrected on the way."""
+"""Contenders fitted layer after layer, each layer on its inputs in the compressed network, and the best opponent of the first table."""
