@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import nes_lab
-from benchmarks.fit_parts.opponents import pruned, split_by_svd, split_in_turn
+from benchmarks.fit_parts.opponents import folded, pruned, split_by_svd, split_in_turn
 from nes_lab.attribution import layer_importance
 from nes_lab.records.fit_report import FitReport
 
@@ -222,6 +222,12 @@ SEQUENTIAL = (
     Contender("svd_sequential", "SVD, 3x3 to few channels, then 1x1, sequential", _svd_in_turn, SMALL, in_turn=True),
     Contender("svd_window", "SVD, 3x1 then 1x3, new norms", _svd("window"), SMALL),
     Contender(
+        "folded",
+        "folded inner channels (k-means), equal multiply-adds to the separable epitome, new norms",
+        lambda s: (folded(s.dense, _ones_madds(s), X, s.seed), None),
+        SMALL,
+    ),
+    Contender(
         "ones_sequential",
         "epitome, separable, patches of one channel, searched, sequential",
         lambda s: s.epitomes(ONES, search_starts=True, snap=True, calibration=s.calibration, sequential=True),
@@ -229,4 +235,4 @@ SEQUENTIAL = (
         in_turn=True,
     ),
 )
-"""Contenders fitted layer after layer, each layer on its inputs in the compressed network, and the best opponent of the first table."""
+"""Contenders fitted layer after layer, each layer on its inputs in the compressed network, and opponents that are not."""

@@ -7,6 +7,8 @@ from typing import Any
 __all__ = ["page"]
 
 Data = dict[str, Any]
+OPPONENTS = ("svd", "pruned", "folded")
+"""How the keys of contenders without epitomes begin."""
 
 
 def page(data: Data, sizes: Data | None = None, in_turn: Data | None = None) -> str:
@@ -74,8 +76,8 @@ def _verdict(data: Data) -> str:
         ("epoch", "After one epoch"),
     ):
         scores = {key: row[stage] for key, row in rows.items() if stage in row}
-        ours = {k: v for k, v in scores.items() if not k.startswith(("svd", "pruned"))}
-        theirs = {k: v for k, v in scores.items() if k.startswith(("svd", "pruned"))}
+        ours = {k: v for k, v in scores.items() if not k.startswith(OPPONENTS)}
+        theirs = {k: v for k, v in scores.items() if k.startswith(OPPONENTS)}
         if not ours or not theirs:
             continue
         best, rival = max(ours, key=lambda k: ours[k]), max(theirs, key=lambda k: theirs[k])
@@ -92,7 +94,7 @@ def _in_turn(data: Data, in_turn: Data) -> str:
     lines = ["| contender | params k | MAdds M | after the fit |", "|---|---:|---:|---:|"]
     for _, r in rows:
         lines.append(f"| {r['title']} | {r['params'] / 1e3:.1f} | {r['madds'] / 1e6:.1f} | {r['fit']:.2f} |")
-    rivals = [(r[stage], r["title"], words) for key, r in data["rows"].items() if key.startswith(("svd", "pruned"))
+    rivals = [(r[stage], r["title"], words) for key, r in data["rows"].items() if key.startswith(OPPONENTS)
               for stage, words in (("fit", "after the fit"), ("norms", "with new norms")) if stage in r]  # fmt: skip
     verdict = []
     for key, r in rows:
