@@ -102,7 +102,7 @@ def run_sizes(options: argparse.Namespace) -> None:
 
 
 def run_sequential(options: argparse.Namespace) -> None:
-    """Measure networks that are fitted layer after layer, and train each for one epoch: from labels alone, and with the dense network."""
+    """Measure networks that are fitted layer after layer, and train each for one epoch, in several ways."""
     from benchmarks.fit_parts.contenders import SEQUENTIAL, Setting
     from benchmarks.fit_parts.data import load_data, normalize, pretrained
 
@@ -114,7 +114,7 @@ def run_sequential(options: argparse.Namespace) -> None:
         say(contender.key)
         before_training(record, contender, setting, data, batches, options, lambda: write(IN_TURN, record))
         if not options.no_train:
-            in_two_ways(record, contender, setting, data, batches, options, lambda: write(IN_TURN, record))
+            in_all_ways(record, contender, setting, data, batches, options, lambda: write(IN_TURN, record))
 
 
 def dense(record: dict[str, Any], model: Any, data: Any, results: Path) -> None:
@@ -171,20 +171,22 @@ def training(
     """Train one epoch, from the network whose batch norms were estimated again."""
     row = record["rows"][contender.key]
     if contender.lr is not None and "epoch" not in row:
-        one_epoch(row, "epoch", contender, begun(contender, setting, batches), data, options)
+        one_epoch(row, "epoch", contender, begun(contender, setting, batches), contender.lr, data, options)
         keep()
 
 
-def in_two_ways(
+def in_all_ways(
     record: dict, contender: Any, setting: Any, data: Any, batches: list, options: Any, keep: Callable[[], None]
 ) -> None:
-    """Train one epoch from labels, and one from labels and the dense network (distillation), from the same fitted network."""
+    """Train one epoch in each of the ``WAYS``, always from the same fitted network."""
+    from benchmarks.fit_parts.contenders import WAYS
+
     row = record["rows"][contender.key]
-    missing = [stage for stage in ("epoch", "taught_epoch") if stage not in row]
+    missing = [way for way in WAYS if way.key not in row]
     start = begun(contender, setting, batches) if missing else None
-    for stage in missing:
-        teacher = setting.dense if stage == "taught_epoch" else None
-        one_epoch(row, stage, contender, copy.deepcopy(start), data, options, teacher)
+    for way in missing:
+        teacher = setting.dense if way.is_taught else None
+        one_epoch(row, way.key, contender, copy.deepcopy(start), way.lr, data, options, teacher)
         keep()
 
 
@@ -195,12 +197,14 @@ def begun(contender: Any, setting: Any, batches: list) -> Any:
     return (with_new_norms(model, batches) if renewed else model).requires_grad_(True)
 
 
-def one_epoch(row: dict, stage: str, contender: Any, model: Any, data: Any, options: Any, teacher: Any = None) -> None:
+def one_epoch(
+    row: dict, stage: str, contender: Any, model: Any, lr: float, data: Any, options: Any, teacher: Any = None
+) -> None:
     """Train one epoch in place, and keep the accuracy after it."""
     from benchmarks.fit_parts.train import top1, train
 
     clock = time.perf_counter()
-    train(model, data, contender.lr, 1, options.seed, lambda text: say(f"  {contender.key}: {text}"), teacher)
+    train(model, data, lr, 1, options.seed, lambda text: say(f"  {contender.key}: {text}"), teacher)
     seconds = round(time.perf_counter() - clock, 1)
     row |= {stage: top1(model, data), "train_seconds": seconds, "train_commit": commit()}
     say(json.dumps(row))

@@ -15,7 +15,7 @@ from benchmarks.fit_parts.opponents import folded, pruned, split_by_svd, split_i
 from nes_lab.attribution import layer_importance
 from nes_lab.records.fit_report import FitReport
 
-__all__ = ["CONTENDERS", "SEQUENTIAL", "SIZES", "Contender", "Setting"]
+__all__ = ["CONTENDERS", "SEQUENTIAL", "SIZES", "WAYS", "Contender", "Setting", "Way"]
 
 Built = tuple[nn.Module, FitReport | None]
 X = torch.zeros(1, 3, 32, 32)
@@ -104,9 +104,32 @@ class Contender:
     in_turn: bool = False
 
 
+@dataclass(frozen=True)
+class Way:
+    """A way to train for one epoch after a fit.
+
+    Args:
+        key: Its name in the result file.
+        title: Its name on the page.
+        lr: Learning rate of the first step.
+        is_taught: Whether the dense network teaches, by distillation.
+    """
+
+    key: str
+    title: str
+    lr: float
+    is_taught: bool = False
+
+
 ONES = {"routing": "free", "patch_channels": 1, "round_to": 1}
 PAIRS = {"routing": "free", "scope": "joint", "patch_channels": 2, "round_to": 1}
-SMALL, LARGE = 0.01, 0.1
+SMALLEST, SMALL, LARGE = 0.003, 0.01, 0.1
+WAYS = (
+    Way("epoch", f"one epoch, lr {SMALL:g}", SMALL),
+    Way("epoch_small_lr", f"one epoch, lr {SMALLEST:g}", SMALLEST),
+    Way("epoch_taught", f"one epoch, lr {SMALL:g}, taught", SMALL, is_taught=True),
+)
+"""The ways in which networks that were fitted layer after layer, and their opponents, are trained for one epoch."""
 LOSS_BATCHES = 2
 """Number of labeled batches for the sensitivities by loss."""
 IMPORTANCE_IMAGES = 32
