@@ -103,13 +103,14 @@ def run_sizes(options: argparse.Namespace) -> None:
 
 def run_sequential(options: argparse.Namespace) -> None:
     """Measure networks that are fitted layer after layer, and train each for one epoch, in several ways."""
-    from benchmarks.fit_parts.contenders import SEQUENTIAL, Setting
+    from benchmarks.fit_parts.contenders import SEQUENTIAL, WAYS, Setting
     from benchmarks.fit_parts.data import load_data, normalize, pretrained
 
     data = load_data(options.shared)
     batches = [normalize(part) for part in data.train[: BATCHES * BATCH].split(BATCH)]
     setting = Setting(pretrained(options.shared), batches[: BATCHES // 2], seed=options.seed)
     record = begin(IN_TURN, facts(options, data.source))
+    record["ways"] = [{"key": way.key, "title": way.title} for way in WAYS]
     for contender in (c for c in SEQUENTIAL if options.only in c.key):
         say(contender.key)
         before_training(record, contender, setting, data, batches, options, lambda: write(IN_TURN, record))
