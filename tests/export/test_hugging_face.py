@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,12 +15,12 @@ from torch.nn.utils import prune
 import nes_lab
 from nes_lab.after_import import call_after
 from nes_lab.errors import CheckpointError
-from nes_lab.export.hugging_face import EpitomeList, _leave_out_shared_, _records, _share_again_, _state
+from nes_lab.export.hugging_face import EpitomeList, EpitomeMethod
 from nes_lab.export.outline import layer_record, named_epitome_layers
 from nes_lab.export.rebuild import put_epitome_layers_
 from tests.export.networks import MODES, Net, compressed, stirred
 from tests.export.saving import NAMES
-from tests.shared_epitomes import dense_net, owners, shared_net
+from tests.shared_epitomes import dense_net, owners
 
 IDS = torch.arange(10).reshape(2, 5)
 
@@ -157,25 +158,31 @@ def test_put_epitome_layers_makes_the_layers_of_another_network(routing):
         put_epitome_layers_(Net(), {"stem": layer_record(model.conv)})
 
 
+class Configured(nn.Sequential):
+    """A network that its configuration makes, as those of transformers are."""
+
+    def __init__(self, config):
+        super().__init__(*dense_net(config.seed).children())
+        self.config = config
+
+
 @pytest.mark.parametrize("epitome_dtype", ["float", "int8"])
 def test_layers_that_share_an_epitome_are_saved_with_it_once(epitome_dtype):
-    model, made = shared_net(epitome_dtype=epitome_dtype, include=("*",)).eval(), dense_net(seed=1).eval()
-    records = _records(model)
-    tensors = _state(model, records)
-    assert [record.get("reads") for record in records.values()] == [None, "0", "0"]
+    dense, images = Configured(SimpleNamespace(seed=0)), torch.randn(2, 1, 8, 8)
+    options = {"share": "network", "windows": 2, "include": ("*",), "epitome_dtype": epitome_dtype}
+    model = nes_lab.compress(dense, params="60%", example_input=images, **options).eval()
+    method, made = EpitomeMethod(), Configured(SimpleNamespace(seed=1)).eval()
+    method.quantization_config = EpitomeList()
+    tensors, _ = method.get_state_dict_and_metadata(model)
     assert [name for name in tensors if "epitome" in name] == ["0.epitome"]
-    put_epitome_layers_(made, records)
-    _leave_out_shared_(made, records)
+    records = method.quantization_config.epitome_layers
+    assert [record.get("reads") for record in records.values()] == [None, "0", "0"]
+    assert method.quantization_config.schema == 2 and EpitomeList({"a": {}}).schema == 1  # older versions refuse 2
+    method._process_model_before_weight_loading(made)
     assert made.state_dict().keys() == tensors.keys()  # transformers misses nothing
-    _share_again_(made, records)
+    method._process_model_after_weight_loading(made)
     made.load_state_dict(tensors, strict=False)
-    images = torch.randn(2, 1, 8, 8)
     assert owners(made) == 1 and torch.equal(made(images), model(images))
-    assert EpitomeList(records).schema == 2  # older versions of NES Lab refuse it
-    del records["0"]
-    with pytest.raises(CheckpointError, match="'2' reads the epitome of '0', which this network does not have"):
-        _leave_out_shared_(made, records)
-    assert EpitomeList({"a": {}}).schema == 1
 
 
 def test_call_after_calls_a_function_once_a_module_is_imported(tmp_path, monkeypatch):
