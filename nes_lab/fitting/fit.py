@@ -69,12 +69,13 @@ def fit(
     Starts are the positions where the patches of a weight begin in the epitome. By default the starts of the plan are
     kept. The best epitome for these starts is then found by least squares, in closed form.
 
-    A flat epitome (``share``, ``windows``) is fitted once to the weights of all layers that read it. The factors of its windows and
-    its cells are fitted in turn, until the error no longer falls.
+    A flat epitome (``scope="flat"``, ``share``, ``windows``) is fitted once to the weights of all layers that read it. The factors of
+    its windows and its cells are fitted in turn, until the error no longer falls.
 
     ``search_starts=True`` also chooses the starts, in layers with the routing ``free``. With ``patch_channels=1`` the
     search groups similar channels. The result comes much closer to the weight than any fixed rule. A chosen start is an
-    integer or lies between two cells. It can still be trained afterwards.
+    integer or lies between two cells; in a flat epitome it is an integer. It can still be trained afterwards. If only params must
+    fall, flat epitomes with short patches, such as ``patch_channels=(1, 4)``, keep most of the network (docs/fit.md).
 
     Output channels that share cells may differ by a factor, positive or negative. This is possible if only a batch norm
     reads the layer's output. The factors are moved into the norm's statistics and weight, so nothing more is stored.
@@ -174,6 +175,7 @@ def fit(
                         norm_of=norm_of,
                         search_starts=search_starts,
                         snap=snapped,
+                        seed=seed,
                     )
                 continue
             task = LayerTask(name, search_starts, row_scales, snapped, seed, moments_of(name), norm_of.get(name, ""))

@@ -11,16 +11,17 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from nes_lab.epitome.routing_map import RoutingMap
+from nes_lab.fitting.flat_start_search import search_flat_starts
 from nes_lab.fitting.input_moments import Moments
 from nes_lab.fitting.row_scales import move_into_norm_
+from nes_lab.fitting.search import why_not_searchable
 from nes_lab.nn.flat_fit import fit_flat
 from nes_lab.nn.init import relative_residual
 from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.records.fit_report import LayerFit
 
 __all__ = ["fit_flat_epitome_"]
-
-NOT_SEARCHED = "starts of flat epitomes are not searched"
 
 
 def fit_flat_epitome_(
@@ -32,6 +33,7 @@ def fit_flat_epitome_(
     norm_of: Mapping[str, str],
     search_starts: bool,
     snap: bool,
+    seed: int = 0,
 ) -> dict[str, LayerFit]:
     """Fit one flat epitome, and the factors of all layers that read it, to the dense weights of these layers.
 
@@ -44,8 +46,9 @@ def fit_flat_epitome_(
         student: The compressed model with random cells; it is changed.
         moments: Means and covariances of the inputs of layers, by name; empty if there are no calibration batches.
         norm_of: Name of each layer -> name of the batch norm that alone reads its output.
-        search_starts: Whether the user asked for a search of starts. The report says that there was none.
+        search_starts: Search better starts too, in layers with the routing ``free``. They are kept if they are better than the plan's.
         snap: Round learned starts to integers permanently.
+        seed: Seed of the search.
 
     Returns:
         The result of each layer, by name. The errors "before" are those of random cells with the best factors.
@@ -64,9 +67,16 @@ def fit_flat_epitome_(
         for name, layer, weight in _each(readers, layers, weights)
     ]
     fitted = fit_flat(maps, weights, layers[0].epitome)
+    why_not = [why_not_searchable(m, layer.routing_mode) for m, layer in zip(maps, layers, strict=True)]
+    if search_starts and not all(why_not):
+        moved, searched = search_flat_starts(maps, weights, layers[0].epitome, [not reason for reason in why_not], seed)
+        if searched.errors[-1] < fitted.errors[-1]:
+            fitted = searched
+            _move_(layers, moved)
     _install_(layers, fitted.epitome, fitted.alphas)
     results: dict[str, LayerFit] = {}
-    for (name, layer, weight), (residual, error) in zip(_each(readers, layers, weights), first, strict=True):
+    of_each = zip(_each(readers, layers, weights), first, why_not, strict=True)
+    for (name, layer, weight), (residual, error), reason in of_each:
         norm = norm_of.get(name, "")
         after = _errors(layer, weight, _second(moments, name, layer, norm_of))
         _correct_mean_(layer, weight, student.get_submodule(norm) if norm else None, moments.get(name))
@@ -75,7 +85,7 @@ def fit_flat_epitome_(
             routing=layer.routing_mode,
             scope=layer.geometry.scope,
             method="alternating least squares",
-            starts=NOT_SEARCHED if search_starts else "plan",
+            starts=(reason or "searched") if search_starts else "plan",
             norm="",
             weight_energy=float(weight.square().sum()),
             residual_before=residual,
@@ -92,6 +102,14 @@ def _each(
     readers: Sequence[str], layers: Sequence[EpitomeLayer], weights: Sequence[Tensor]
 ) -> list[tuple[str, EpitomeLayer, Tensor]]:
     return list(zip(readers, layers, weights, strict=True))
+
+
+def _move_(layers: Sequence[EpitomeLayer], routing_maps: Sequence[RoutingMap]) -> None:
+    """Write searched starts into the layers that can store them."""
+    for layer, routing_map in zip(layers, routing_maps, strict=True):
+        starts = routing_map.starts[0]
+        if layer.routing.searchable and starts is not None:
+            layer.routing.set_starts_(0, starts)
 
 
 def _install_(layers: Sequence[EpitomeLayer], epitome: Tensor, alphas: Sequence[Tensor]) -> None:
