@@ -40,8 +40,8 @@ CANDIDATES = 8192
 MOVES_IF_BETTER = 1e-6
 """A window moves only if this share better, which is above single-precision rounding."""
 
-NUMBERS_AT_ONCE = 2**22
-"""How many products of patches and windows are in memory at once."""
+NUMBERS_AT_ONCE = 2**18
+"""How many products of patches and windows a CPU computes at once, few enough for its cache. Other devices take 128 times as many."""
 
 
 def search_flat_starts(
@@ -144,7 +144,8 @@ def _nearest(
     present = (targets * _directions(windows)).sum(1).abs()  # the larger, the less error is left with the best factor
     nearest = first.clone()
     cropped = ~inside.bool().all(1)
-    for rows in torch.arange(len(targets), device=cells.device).split(max(1, NUMBERS_AT_ONCE // len(candidates))):
+    at_once = NUMBERS_AT_ONCE * (1 if cells.device.type == "cpu" else 128) // len(candidates)
+    for rows in torch.arange(len(targets), device=cells.device).split(max(1, at_once)):
         products = (targets[rows] @ directions.T).abs_()
         if bool(cropped[rows].any()):
             lengths = (inside[rows] @ read.square().T).sqrt()
