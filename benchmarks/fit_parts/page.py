@@ -102,9 +102,7 @@ def _in_turn(data: Data, in_turn: Data) -> str:
     verdict = [_ahead("Fitted in this way", fitted, ("fit",))]
     earlier = {key: row for key, row in data["rows"].items() if key != "dense"} | dict(rows)
     verdict += [_ahead("Before any training, fitted in any way", earlier, ("fit", "norms"))]
-    verdict += [
-        _ahead("After an epoch, at the better of these ways for each", dict(rows), [way["key"] for way in ways])
-    ]
+    verdict += [_ahead(f"After {way['title']}", dict(rows), (way["key"],)) for way in ways]
     commits = dict.fromkeys(r[k] for _, r in rows for k in ("commit", "train_commit") if k in r)
     return (
         "`nes_lab.fit(..., calibration=batches, sequential=True)` fits the layers one after the other. Each layer gets the weight with "
