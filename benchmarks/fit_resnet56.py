@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "fit_resnet56.json"
 SIZES = ROOT / "benchmarks" / "results" / "fit_sizes.json"
 IN_TURN = ROOT / "benchmarks" / "results" / "fit_sequential.json"
+MOBILENET = ROOT / "benchmarks" / "results" / "fit_mobilenet.json"
 PAGE = ROOT / "docs" / "fit.md"
 BATCHES, BATCH = 8, 128
 
@@ -305,10 +306,11 @@ def write(results: Path, record: dict[str, Any]) -> None:
 def write_page() -> int:
     from benchmarks.fit_parts.page import page
 
-    results, sizes, in_turn = (
-        json.loads(path.read_text(encoding="utf-8")) if path.exists() else None for path in (RESULTS, SIZES, IN_TURN)
+    others = (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else None for path in (SIZES, IN_TURN, MOBILENET)
     )
-    write_target(PAGE, page(results, sizes, in_turn))
+    text = page(json.loads(RESULTS.read_text(encoding="utf-8")), *others)
+    write_target(PAGE, text)
     say(f"wrote {PAGE.relative_to(ROOT)}")
     return 0
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.fit_parts.mobilenet_page import mobilenet_section
+
 __all__ = ["page"]
 
 Data = dict[str, Any]
@@ -12,13 +14,14 @@ OPPONENTS = ("svd", "pruned", "folded")
 """How the keys of contenders without epitomes begin."""
 
 
-def page(data: Data, sizes: Data | None = None, in_turn: Data | None = None) -> str:
+def page(data: Data, sizes: Data | None = None, in_turn: Data | None = None, mobilenet: Data | None = None) -> str:
     """Return the complete page as Markdown.
 
     Args:
         data: The contents of the result file.
         sizes: The contents of the result file of the ways to size layers; None: it is not there.
         in_turn: The contents of the result file of the fits layer after layer; None: it is not there.
+        mobilenet: The contents of the result file of MobileNetV2; None: it is not there.
     """
     parts = [
         _head(data),
@@ -26,6 +29,7 @@ def page(data: Data, sizes: Data | None = None, in_turn: Data | None = None) -> 
         _verdict(data),
         "" if in_turn is None else "## Layer after layer\n\n" + _in_turn(data, in_turn),
         "" if sizes is None else "## How large each layer's epitome is\n\n" + _sizes(sizes),
+        "" if mobilenet is None else mobilenet_section(mobilenet),
         "## How long a fit takes\n\n" + _seconds(data),
     ]
     parts += ["## How this was measured\n\n" + _method(data)]
