@@ -9,7 +9,6 @@ import torch
 import nes_lab
 from nes_lab import figures
 from nes_lab.errors import OptionError
-from nes_lab.figures.explorer_data import explorer_data
 from nes_lab.nn.inspect import snapshot_layers
 from tests.shared_epitomes import shared_net
 
@@ -52,9 +51,8 @@ def test_large_epitomes_are_drawn_as_means() -> None:
 
 
 def test_pictures_that_cannot_draw_it_say_which_can() -> None:
-    for draw in (lambda: figures.patch_chooser(LAYERS["0"]), lambda: explorer_data({0: LAYERS["0"]})):
-        with pytest.raises(OptionError, match="shared_epitome"):
-            draw()
+    with pytest.raises(OptionError, match="shared_epitome"):
+        figures.patch_chooser(LAYERS["0"])
     plain = nes_lab.EpitomeLinear(8, 8, epitome_shape=(4, 4)).snapshot("fc")
     with pytest.raises(OptionError, match="scope='separable'"):
         figures.shared_epitome({"fc": plain}, "fc")
