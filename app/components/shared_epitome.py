@@ -19,7 +19,7 @@ def show_readers(layers: Mapping[str, LayerSnapshot], name: str, cell: str) -> N
     Args:
         layers: Copies of all layers at one training step.
         name: Name of a layer that reads the epitome.
-        cell: Number of the cell, as the address has it. Nothing is shown for a text that is no cell of the epitome.
+        cell: Number of the cell, as the address has it. Nothing is shown if the epitome has no such cell.
     """
     if cell.isdecimal() and int(cell) <= last_cell(layers[name]):
         st.caption(f"All patches that read cell {int(cell):,}, and their factors (alpha):")
