@@ -359,7 +359,7 @@ class Explorer {
     const { look } = this;
     const { end, cells, frame, layer } = view;
     const kind = kindOf(view);
-    const [left, top] = kind.margins;
+    const [left, top] = kind.margins(view);
     const wide = room > 560 && this.runs.length === 1 && !view.isFlat;
     const scale = Math.min(((wide ? 0.6 : 1) * room - left - 10) / cells.columns, (TALLEST - top) / cells.rows, view.isFlat ? 26 : frame.scale * 1.6, 26);
     view.ruler = { left, top, scale };

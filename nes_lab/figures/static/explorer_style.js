@@ -34,6 +34,7 @@ export const STYLE = `
 .nes-ex .tools button { background: transparent; border-color: transparent; padding: 1px 6px; font-size: 12px; color: var(--soft); }
 .nes-ex .tools button:hover, .nes-ex .tools button:focus-visible { color: var(--ink); border-color: var(--line); }
 .nes-ex .film { display: flex; flex-wrap: wrap; gap: 12px; align-items: center; } .nes-ex .film > div { flex: 1 1 220px; min-width: 0; }
+.nes-ex .film[hidden] { display: none; }
 .nes-ex .film > p { flex: 1 1 100%; margin: 0; }
 .nes-ex .thumbs { display: flex; gap: 6px; overflow-x: auto; padding: 2px 2px 4px; } .nes-ex .thumbs button { padding: 2px; border-radius: 5px; flex: none; font-size: 12px; }
 .nes-ex .thumbs button.now { border-color: var(--mark); box-shadow: 0 0 0 1px var(--mark); }

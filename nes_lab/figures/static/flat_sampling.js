@@ -14,7 +14,7 @@ export const windowLength = (layer) => area(layer.patchShape);
 
 /** The windows of a patch: a list of { start, low, share, alpha }. The cell after `low` has the factor `share`, and `low` the rest of 1. */
 export function windowsOf(layer, [row, column]) {
-  const first = (row * patchGrid(layer)[1] + column) * layer.windows;
+  const first = (row * Math.ceil(layer.weightShape[1] / layer.patchShape[1]) + column) * layer.windows;
   return Array.from({ length: layer.windows }, (_, k) => {
     const start = wrapped(layer.starts[first + k], layer.epitomeShape[0]);
     const low = Math.floor(start);
@@ -67,30 +67,35 @@ export function flatTerms(layer, [output, input, ...kernel]) {
   );
 }
 
-/** Whether a place in a patch is inside the weight: the last patches along an axis may be cropped. */
+/** Says whether a place in a patch is inside the weight, if the patch is cropped; null if it is not. */
 function inside(layer, row, column) {
-  const inner = area(layer.patchShape.slice(2));
   const [tall, wide] = [patchLength(layer, 0, row), patchLength(layer, 1, column)];
-  if (tall === layer.patchShape[0] && wide === layer.patchShape[1]) return () => true;
+  if (tall === layer.patchShape[0] && wide === layer.patchShape[1]) return null;
+  const inner = area(layer.patchShape.slice(2));
   return (place) => Math.floor(place / inner / layer.patchShape[1]) < tall && Math.floor(place / inner) % layer.patchShape[1] < wide;
 }
 
 /** How often each cell is read for the weight of one layer, as nes_lab.geometry.flat_reads counts: Float32Array. */
 export function flatCounts(layer) {
-  const cells = layer.epitomeShape[0];
+  const [cells, length] = [layer.epitomeShape[0], windowLength(layer)];
   const counts = new Float32Array(cells);
+  const changes = new Int32Array(cells + 1); // complete windows: how many begin at a cell, less those that end before it
   const [gridRows, gridColumns] = patchGrid(layer);
-  const length = windowLength(layer);
   for (let row = 0; row < gridRows; row++)
     for (let column = 0; column < gridColumns; column++) {
       const holds = inside(layer, row, column);
       for (const { low, share } of windowsOf(layer, [row, column]))
-        for (let place = 0; place < length; place++) {
-          if (!holds(place)) continue;
-          counts[(low + place) % cells] += 1;
-          if (share > 0) counts[(low + place + 1) % cells] += 1;
+        for (const first of share > 0 ? [low, (low + 1) % cells] : [low]) {
+          const end = first + length;
+          if (holds) for (let place = 0; place < length; place++) counts[(first + place) % cells] += holds(place) ? 1 : 0;
+          if (holds) continue;
+          changes[first] += 1;
+          changes[Math.min(end, cells)] -= 1;
+          if (end > cells) [changes[0], changes[end - cells]] = [changes[0] + 1, changes[end - cells] - 1];
         }
     }
+  let open = 0;
+  for (let cell = 0; cell < cells; cell++) counts[cell] += open += changes[cell];
   return counts;
 }
 
@@ -106,7 +111,7 @@ export function flatReaders(layer, cell) {
       windowsOf(layer, [row, column]).forEach(({ low, share, alpha }, window) => {
         for (const offset of share > 0 ? [0, 1] : [0]) {
           const place = wrapped(cell - offset - low, cells);
-          if (place >= length || !holds(place)) continue;
+          if (place >= length || (holds && !holds(place))) continue;
           const pair = Math.floor(place / inner);
           const rows = [row * layer.patchShape[0] + Math.floor(pair / layer.patchShape[1])];
           const columns = [column * layer.patchShape[1] + (pair % layer.patchShape[1])];

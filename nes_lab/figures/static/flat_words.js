@@ -43,7 +43,7 @@ export function flatPatchWords(view, state) {
   const length = windowLength(layer);
   const windows = view.sums([row, column]).windows.map(({ low, share, alpha }, k) => {
     const last = (low + length - 1 + (share > 0 ? 1 : 0)) % cells;
-    const between = share > 0 ? `, starting at ${fixed(low + share)}` : "";
+    const between = share > 0 ? `, starting at ${fixed(low + share, 3)}` : "";
     return `<div>${named(k)}: cells ${thousands(low)} to ${thousands(last)}${last < low ? " (past the end, on from cell 0)" : ""}${between}, factor <span class="hot">${number(alpha)}</span></div>`;
   });
   const position = [...state.position, ...view.kernel];

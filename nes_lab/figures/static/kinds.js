@@ -5,9 +5,10 @@ import { paintStore, paintSum, storeRows, sumRows, sumSize } from "./flat_panes.
 import { cellWords, finding, patchWords, sizes } from "./words.js";
 import { flatCellWords, flatFinding, flatPatchWords, flatSizes } from "./flat_words.js";
 import { rowsOf } from "./files.js";
+import { thousands } from "./numbers.js";
 
 const AXES_KIND = {
-  margins: [46, 40],
+  margins: () => [46, 40],
   paintCells: paintEpitome,
   cellRows: (view) => rowsOf(view.shownCells),
   windowSize,
@@ -25,7 +26,7 @@ const AXES_KIND = {
 };
 
 const FLAT_KIND = {
-  margins: [46, 8],
+  margins: (view) => [22 + 7 * thousands(view.data.epitomeShape[0]).length, 8],
   paintCells: paintStore,
   cellRows: storeRows,
   windowSize: sumSize,
