@@ -243,10 +243,10 @@ SEQUENTIAL = (
         in_turn=True,
     ),
     Contender("svd_sequential", "SVD, 3x3 to few channels, then 1x1, sequential", _svd_in_turn, SMALL, in_turn=True),
-    Contender("svd_window", "SVD, 3x1 then 1x3, new norms", _svd("window"), SMALL),
+    Contender("svd_window", "SVD, 3x1 then 1x3", _svd("window"), SMALL),
     Contender(
         "folded",
-        "folded inner channels (k-means), equal multiply-adds to the separable epitome, new norms",
+        "folded inner channels (k-means), equal multiply-adds to the separable epitome",
         lambda s: (folded(s.dense, _ones_madds(s), X, s.seed), None),
         SMALL,
     ),

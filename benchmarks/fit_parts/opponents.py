@@ -164,16 +164,20 @@ def _fold_block(block: Any, channels: int, seed: int) -> None:
 
     first, norm, second = block.conv1, block.bn1, block.conv2
     with torch.no_grad():
-        gain = norm.weight / (norm.running_var + norm.eps).sqrt()
+        spread = (norm.running_var + norm.eps).sqrt()
+        gain = norm.weight / spread
         rows = torch.cat([gain[:, None] * first.weight.flatten(1), (norm.bias - gain * norm.running_mean)[:, None]], 1)
         found = KMeans(channels, n_init=4, random_state=seed).fit(rows.double().numpy())
         member = nn.functional.one_hot(torch.from_numpy(found.labels_).long(), channels).T.to(rows.dtype)
-        centers = torch.from_numpy(found.cluster_centers_).to(rows.dtype)
+        means = member / member.sum(1, keepdim=True)
+        centers, gains, biases, spreads = (means @ each for each in (rows, norm.weight, norm.bias, spread))
         block.conv1 = nn.Conv2d(first.in_channels, channels, 3, first.stride, 1, bias=False)
-        block.conv1.weight.copy_(centers[:, :-1].view_as(block.conv1.weight))
+        block.conv1.weight.copy_((centers[:, :-1] * (spreads / gains)[:, None]).view_as(block.conv1.weight))
         block.bn1 = nn.BatchNorm2d(channels, eps=norm.eps).eval()
-        block.bn1.bias.copy_(centers[:, -1])
-        block.bn1.running_var.fill_(1 - norm.eps)
+        block.bn1.weight.copy_(gains)
+        block.bn1.bias.copy_(biases)
+        block.bn1.running_mean.copy_((biases - centers[:, -1]) * spreads / gains)
+        block.bn1.running_var.copy_(spreads**2 - norm.eps)
         block.conv2 = nn.Conv2d(channels, second.out_channels, 3, second.stride, 1, bias=False)
         summed = torch.einsum("okhw,nk->onhw", second.weight, member)
         block.conv2.weight.copy_(summed)
