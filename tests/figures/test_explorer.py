@@ -195,6 +195,23 @@ def test_the_panes_of_a_shared_epitome_follow_patches_and_cells(page):
         assert ElementTree.parse(download.value.path()).getroot().tag.endswith("svg")
 
 
+@pytest.mark.browser
+def test_a_shared_epitome_is_compared_with_one_that_has_axes(page):
+    layer = snapshot_layers(shared_net("free"))["7"]
+    axes = nes_lab.EpitomeLinear(48, 10, epitome_shape=(6, 24), patch_channels=(4, 8)).snapshot("7")
+    page.evaluate("document.body.innerHTML = '<div id=place></div>'")
+    start = "([data, other]) => nes.mount(document.getElementById('place'), data, {others: [other]}) && 0"
+    page.evaluate(start, [explorer_data({0: layer}, "shared"), explorer_data({0: axes}, "axes")])
+    for pane, heads in (
+        ("epitome", ("Cell 1 of the epitome", "Patch (0, 0)")),
+        ("epitome-1", ("Patch (0, 0)", "Cell (0, 1) of the epitome")),
+    ):
+        for _ in range(2):
+            page.locator(f'[data-part="{pane}"]').press("ArrowRight")
+        for end, head in zip(("", "-1"), heads, strict=True):  # a cell of one epitome is not one of the other
+            page.locator(f'[data-part="words{end}"] h3').get_by_text(head).wait_for()
+
+
 def test_the_steps_of_a_flat_epitome_repeat_no_starts_and_name_its_readers():
     layers = snapshot_layers(shared_net("random"))
     moved = snapshot_layers(shared_net("random", seed=3))

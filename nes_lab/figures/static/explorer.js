@@ -194,7 +194,7 @@ class Explorer {
 
   paintScale() {
     const isFlat = this.views.some((view) => view.isFlat);
-    const scales = isFlat && this.state.color !== "reuse" ? [["weight", this.limit], ["epitome", this.storeLimit]] : [["", this.limit]];
+    const scales = isFlat && this.state.color !== "reuse" ? [["weight", this.limit], [this.views.every((view) => view.isFlat) ? "epitome" : "flat epitome", this.storeLimit]] : [["", this.limit]];
     this.part("scale").innerHTML = scales.map(([name, limit]) => this.scaleOf(limit, name)).join("");
   }
 
