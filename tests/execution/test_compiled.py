@@ -12,6 +12,8 @@ from torch._dynamo.utils import counters
 
 from nes_lab.epitome import constants, row_operations
 from nes_lab.execution.registry import EXECUTIONS
+from nes_lab.nn import compiled_step
+from nes_lab.nn.compiled_facts import layer_numbers
 from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d
 from nes_lab.nn.layer import EpitomeLayer
 
@@ -189,6 +191,25 @@ def test_the_compiler_knows_the_layout_of_gradients_at_bounds():
     torch.library.opcheck(
         torch.ops.nes_lab.unblocked.default, (grad, starts, upper), test_utils=("test_schema", "test_faketensor")
     )
+
+
+@pytest.mark.parametrize("routing", ["free", "learner"])
+@pytest.mark.parametrize(("kernel", "pixels"), [(3, 6), (1, 6), (1, 20)])
+def test_the_compiler_knows_shapes_and_layouts_of_a_compiled_step(kernel, pixels, routing):
+    """Also of what is kept for the gradients: of a convolution, of one matrix product, and of gradients by the complete weight."""
+    layer = EpitomeConv2d(
+        16, 24, kernel, epitome_shape=(12, 10, kernel, kernel), patch_channels=(4, 4), routing=routing
+    )
+    x, epitome = torch.randn(3, 16, pixels, pixels), layer.epitome.detach()
+    starts = compiled_step._read_starts(layer.routing, x)
+    assert starts is not None
+    learned, fixed, settings = [t.detach() for t in starts[0]], starts[1], starts[2]
+    numbers, tests = layer_numbers(layer.op, layer.geometry, (0, 1)), ("test_schema", "test_faketensor")
+    step, rest = (x, epitome, None, learned, fixed, numbers, settings, 123), (numbers, settings, 123)
+    torch.library.opcheck(torch.ops.nes_lab.factored_step.default, step, test_utils=tests)
+    y, *kept = torch.ops.nes_lab.factored_step(*step)
+    gradients = (y, x, epitome, *kept, learned if settings else [], fixed[-2:], *rest)
+    torch.library.opcheck(torch.ops.nes_lab.factored_gradients.default, gradients, test_utils=tests)
 
 
 def test_the_operator_of_dot_products_keeps_no_tensor(monkeypatch):
