@@ -11,6 +11,7 @@ result is written to results/fit_resnet56.json at once, so that a stopped benchm
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import subprocess
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "fit_resnet56.json"
 SIZES = ROOT / "benchmarks" / "results" / "fit_sizes.json"
 IN_TURN = ROOT / "benchmarks" / "results" / "fit_sequential.json"
+MOBILENET = ROOT / "benchmarks" / "results" / "fit_mobilenet.json"
 PAGE = ROOT / "docs" / "fit.md"
 BATCHES, BATCH = 8, 128
 
@@ -101,17 +103,20 @@ def run_sizes(options: argparse.Namespace) -> None:
 
 
 def run_sequential(options: argparse.Namespace) -> None:
-    """Measure networks that are fitted layer after layer, right after the fit: it has corrected the norms already."""
-    from benchmarks.fit_parts.contenders import SEQUENTIAL, Setting
+    """Measure networks that are fitted layer after layer, and train each for one epoch, in several ways."""
+    from benchmarks.fit_parts.contenders import SEQUENTIAL, WAYS, Setting
     from benchmarks.fit_parts.data import load_data, normalize, pretrained
 
-    data = load_data(options.shared, BATCHES * BATCH)
-    batches = [normalize(part) for part in data.train.split(BATCH)]
+    data = load_data(options.shared)
+    batches = [normalize(part) for part in data.train[: BATCHES * BATCH].split(BATCH)]
     setting = Setting(pretrained(options.shared), batches[: BATCHES // 2], seed=options.seed)
     record = begin(IN_TURN, facts(options, data.source))
+    record["ways"] = [{"key": way.key, "title": way.title} for way in WAYS]
     for contender in (c for c in SEQUENTIAL if options.only in c.key):
         say(contender.key)
-        before_training(record, contender, setting, data, [], options, lambda: write(IN_TURN, record))
+        before_training(record, contender, setting, data, batches, options, lambda: write(IN_TURN, record))
+        if not options.no_train:
+            in_all_ways(record, contender, setting, data, batches, options, lambda: write(IN_TURN, record))
 
 
 def dense(record: dict[str, Any], model: Any, data: Any, results: Path) -> None:
@@ -149,7 +154,7 @@ def before_training(
         row |= {"residual_before": round(report.residual_before, 4), "residual": round(report.residual, 4)}
     if contender.pretrained:
         row["fit"] = top1(model, data)
-    if contender.pretrained and batches:
+    if contender.pretrained and not contender.in_turn:
         row["norms"] = top1(with_new_norms(model, batches), data)
     record["rows"][contender.key] = row
     keep()
@@ -166,21 +171,44 @@ def training(
     record: dict, contender: Any, setting: Any, data: Any, batches: list, options: Any, keep: Callable[[], None]
 ) -> None:
     """Train one epoch, from the network whose batch norms were estimated again."""
-    from benchmarks.fit_parts.train import top1, train
+    row = record["rows"][contender.key]
+    if contender.lr is not None and "epoch" not in row:
+        one_epoch(row, "epoch", contender, begun(contender, setting, batches), contender.lr, data, options)
+        keep()
+
+
+def in_all_ways(
+    record: dict, contender: Any, setting: Any, data: Any, batches: list, options: Any, keep: Callable[[], None]
+) -> None:
+    """Train one epoch in each of the ``WAYS``, always from the same fitted network."""
+    from benchmarks.fit_parts.contenders import WAYS
 
     row = record["rows"][contender.key]
-    if contender.lr is None or "epoch" in row:
-        return
-    clock = time.perf_counter()
+    missing = [way for way in WAYS if way.key not in row]
+    start = begun(contender, setting, batches) if missing else None
+    for way in missing:
+        teacher = setting.dense if way.is_taught else None
+        one_epoch(row, way.key, contender, copy.deepcopy(start), way.lr, data, options, teacher)
+        keep()
+
+
+def begun(contender: Any, setting: Any, batches: list) -> Any:
+    """Return the network from which the epoch starts: with new norms, unless the fit has corrected them."""
     model, _ = contender.build(setting)
-    model = (with_new_norms(model, batches) if contender.pretrained else model).requires_grad_(True)
-    train(model, data, contender.lr, 1, options.seed, lambda text: say(f"  {contender.key}: {text}"))
-    row |= {
-        "epoch": top1(model, data),
-        "train_seconds": round(time.perf_counter() - clock, 1),
-        "train_commit": commit(),
-    }
-    keep()
+    renewed = contender.pretrained and not contender.in_turn
+    return (with_new_norms(model, batches) if renewed else model).requires_grad_(True)
+
+
+def one_epoch(
+    row: dict, stage: str, contender: Any, model: Any, lr: float, data: Any, options: Any, teacher: Any = None
+) -> None:
+    """Train one epoch in place, and keep the accuracy after it."""
+    from benchmarks.fit_parts.train import top1, train
+
+    clock = time.perf_counter()
+    train(model, data, lr, 1, options.seed, lambda text: say(f"  {contender.key}: {text}"), teacher)
+    seconds = round(time.perf_counter() - clock, 1)
+    row |= {stage: top1(model, data), "train_seconds": seconds, "train_commit": commit()}
     say(json.dumps(row))
 
 
@@ -278,10 +306,11 @@ def write(results: Path, record: dict[str, Any]) -> None:
 def write_page() -> int:
     from benchmarks.fit_parts.page import page
 
-    results, sizes, in_turn = (
-        json.loads(path.read_text(encoding="utf-8")) if path.exists() else None for path in (RESULTS, SIZES, IN_TURN)
+    others = (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else None for path in (SIZES, IN_TURN, MOBILENET)
     )
-    write_target(PAGE, page(results, sizes, in_turn))
+    text = page(json.loads(RESULTS.read_text(encoding="utf-8")), *others)
+    write_target(PAGE, text)
     say(f"wrote {PAGE.relative_to(ROOT)}")
     return 0
 

@@ -1,4 +1,4 @@
-"""Show a flat epitome, which layers of a run can share, on the page Epitomes: its cells, and which patches read one of them."""
+"""Show a flat epitome, which layers of a run can share, on the page Epitomes: who reads its cells."""
 
 from collections.abc import Mapping
 
@@ -6,34 +6,33 @@ import streamlit as st
 
 from app.components.plot import plot
 from app.components.tables import show
-from app.inputs import in_address
 from nes_lab.figures.flat_epitome import shared_epitome
 from nes_lab.geometry.layer_snapshot import LayerSnapshot
 from nes_lab.records.cell_table import cell_table, last_cell
 
-__all__ = ["choose_step", "show_shared"]
+__all__ = ["show_readers", "show_shared"]
 
 
-def choose_step(steps: list[int]) -> int:
-    """Let the user choose a training step, if there are several."""
-    if len(steps) == 1:
-        return steps[0]
-    return st.select_slider("Training step", steps, value=steps[-1], **in_address("step"))
+def show_readers(layers: Mapping[str, LayerSnapshot], name: str, cell: str) -> None:
+    """Show a table of the patches, of all layers, that read a cell of the flat epitome.
+
+    Args:
+        layers: Copies of all layers at one training step.
+        name: Name of a layer that reads the epitome.
+        cell: Number of the cell, as the address has it. Nothing is shown if the epitome has no such cell.
+    """
+    if cell.isdecimal() and int(cell) <= last_cell(layers[name]):
+        st.caption(f"All patches that read cell {int(cell):,}, and their factors (alpha):")
+        show(cell_table(layers, name, int(cell)), "readers")
 
 
 def show_shared(layers: Mapping[str, LayerSnapshot], name: str) -> None:
-    """Show the flat epitome that a layer reads, and let the user choose a cell.
+    """Draw the flat epitome that a layer reads, and how often each layer reads its cells.
 
     Args:
         layers: Copies of all layers at one training step.
         name: Name of the layer.
     """
-    st.caption(
-        "This layer reads a flat epitome: one row of cells, drawn like lines of text. Each patch of a weight is a sum of windows, "
-        "which are pieces of neighboring cells. Choose a cell to see which patches read it."
-    )
-    cell = st.number_input("Cell", 0, last_cell(layers[name]), None, placeholder="none", **in_address("cell"))
-    chosen = None if cell is None else int(cell)
-    plot(shared_epitome(layers, name, chosen), "shared")
-    if chosen is not None:
-        show(cell_table(layers, name, chosen), "readers")
+    cell = st.query_params.get("cell", "")
+    marked = int(cell) if cell.isdecimal() and int(cell) <= last_cell(layers[name]) else None
+    plot(shared_epitome(layers, name, marked), "shared")

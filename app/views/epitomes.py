@@ -8,7 +8,7 @@ from app.cached import all_runs, choose_run, fitting_runs, layers_at, run_of, ru
 from app.components.errors import plain_text
 from app.components.explorer import explorer
 from app.components.plot import plot
-from app.components.shared_epitome import choose_step, show_shared
+from app.components.shared_epitome import show_readers, show_shared
 from app.inputs import in_address
 from nes_lab.errors import OptionError
 from nes_lab.figures.coverage import coverage
@@ -24,6 +24,7 @@ from nes_lab.runs.same_layer import column_facts, gradient_note, one_per_routing
 
 VIEWS = ("Atlas", "Patches", "Routing map", "Coverage", "Trajectories")
 HELP = {
+    "Readers": "The cells of the flat epitome, drawn line by line, and below how often each layer reads them.",
     "Atlas": "All cells of the epitome, with one tile per kernel position. Red is positive, blue is negative.",
     "Patches": "Each outline is the part of the epitome that one patch (block of the weight) is read from. It may begin between two cells.",
     "Routing map": "The place in the epitome where each patch begins (its start), at the first step and at the step shown.",
@@ -35,12 +36,16 @@ CHOSEN = ("step", "color", "kernel", "pin", "cell")
 MOST_OTHERS = 2
 
 
-def history_of(run_id: str, name: str) -> dict[int, LayerSnapshot]:
-    """Return the copies of one layer that a run has saved, by training step."""
+def layers_of(run_id: str) -> dict[int, Mapping[str, LayerSnapshot]]:
+    """Return the copies of all layers that a run has saved, by training step and name."""
     run = run_of(run_id)
     steps = run.snapshot_steps()
-    found = {step: layers_at(str(run.folder.parent), run_id, step, steps[-1]) for step in steps}
-    return {step: layers[name] for step, layers in found.items() if name in layers}
+    return {step: layers_at(str(run.folder.parent), run_id, step, steps[-1]) for step in steps}
+
+
+def history_of(run_id: str, name: str) -> dict[int, LayerSnapshot]:
+    """Return the copies of one layer that a run has saved, by training step."""
+    return {step: layers[name] for step, layers in layers_of(run_id).items() if name in layers}
 
 
 def chosen_layer(run_id: str) -> str:
@@ -84,9 +89,9 @@ def column_of(info: RunInfo, name: str) -> dict:
     if not history:
         return missing_layer(title, f"This run has no layer {name}.")
     try:
-        return explorer_data(history, title, column_facts(info), gradient_note(info))
+        return explorer_data(history, title, column_facts(info), gradient_note(info), layers_of(info.id))
     except OptionError:
-        return missing_layer(title, "This run kept only the starts of its patches, not its epitomes.")
+        return missing_layer(title, "This run kept only the starts of its patches, not its epitomes or their factors.")
 
 
 def chosen_in_address(place: str) -> dict[str, str]:
@@ -183,15 +188,15 @@ else:
             "Compare runs", help="Draw the same layer of other runs beside it.", **in_address("compare")
         )
     layer_history = history_of(run.id, layer_name)
-    if next(iter(layer_history.values())).scope == "flat":
-        if comparing:
-            st.caption("Flat epitomes of several runs are not compared on this page.")
-        chosen_step = choose_step(list(layer_history))
-        latest = list(layer_history)[-1]
-        show_shared(layers_at(str(run_of(run.id).folder.parent), run.id, chosen_step, latest), layer_name)
-    else:
-        beside = others_of(run, layer_name, next(iter(layer_history.values()))) if comparing else []
-        chosen_step = explore(run, layer_name, layer_history, beside)
+    beside = others_of(run, layer_name, next(iter(layer_history.values()))) if comparing else []
+    chosen_step = explore(run, layer_name, layer_history, beside)
+    is_flat = layer_history[chosen_step].scope == "flat"
+    if is_flat:
+        show_readers(layers_of(run.id)[chosen_step], layer_name, st.query_params.get("cell", ""))
+    views = ("Readers", *VIEWS) if is_flat else VIEWS
     with st.expander("More pictures of this layer", expanded="picture" in st.query_params):
-        picture = st.segmented_control("Picture", VIEWS, default=VIEWS[0], required=True, **in_address("picture"))
-        draw(layer_history, chosen_step, picture)
+        picture = st.segmented_control("Picture", views, default=views[0], required=True, **in_address("picture"))
+        if picture == "Readers":
+            show_shared(layers_of(run.id)[chosen_step], layer_name)
+        else:
+            draw(layer_history, chosen_step, picture)

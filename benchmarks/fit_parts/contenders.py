@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 import nes_lab
-from benchmarks.fit_parts.opponents import pruned, split_by_svd, split_in_turn
+from benchmarks.fit_parts.opponents import folded, pruned, split_by_svd, split_in_turn
 from nes_lab.attribution import layer_importance
 from nes_lab.records.fit_report import FitReport
 
-__all__ = ["CONTENDERS", "SEQUENTIAL", "SIZES", "Contender", "Setting"]
+__all__ = ["CONTENDERS", "SEQUENTIAL", "SIZES", "WAYS", "Contender", "Setting", "Way"]
 
 Built = tuple[nn.Module, FitReport | None]
 X = torch.zeros(1, 3, 32, 32)
@@ -93,6 +93,7 @@ class Contender:
         build: A function that builds the network from a setting.
         lr: Learning rate of the epoch of fine-tuning. None: it is not trained.
         pretrained: Whether it starts from trained weights. Otherwise its accuracy before the epoch means nothing.
+        in_turn: Whether it was fitted layer after layer, with norms corrected on the way. They are not estimated again.
     """
 
     key: str
@@ -100,11 +101,35 @@ class Contender:
     build: Callable[[Setting], Built]
     lr: float | None = None
     pretrained: bool = True
+    in_turn: bool = False
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to train for one epoch after a fit.
+
+    Args:
+        key: Its name in the result file.
+        title: Its name on the page.
+        lr: Learning rate of the first step.
+        is_taught: Whether the dense network teaches, by distillation.
+    """
+
+    key: str
+    title: str
+    lr: float
+    is_taught: bool = False
 
 
 ONES = {"routing": "free", "patch_channels": 1, "round_to": 1}
 PAIRS = {"routing": "free", "scope": "joint", "patch_channels": 2, "round_to": 1}
-SMALL, LARGE = 0.01, 0.1
+SMALLEST, SMALL, LARGE = 0.003, 0.01, 0.1
+WAYS = (
+    Way("epoch", f"one epoch, lr {SMALL:g}", SMALL),
+    Way("epoch_small_lr", f"one epoch, lr {SMALLEST:g}", SMALLEST),
+    Way("epoch_taught", f"one epoch, lr {SMALL:g}, taught", SMALL, is_taught=True),
+)
+"""The ways in which networks that were fitted layer after layer, and their opponents, are trained for one epoch."""
 LOSS_BATCHES = 2
 """Number of labeled batches for the sensitivities by loss."""
 IMPORTANCE_IMAGES = 32
@@ -211,15 +236,26 @@ def _svd_in_turn(setting: Setting) -> Built:
 
 SEQUENTIAL = (
     Contender(
-        "ones_sequential",
-        "epitome, separable, patches of one channel, searched, sequential",
-        lambda s: s.epitomes(ONES, search_starts=True, snap=True, calibration=s.calibration, sequential=True),
-    ),
-    Contender(
         "pairs_sequential",
         "epitome, joint, patches of 2 x 2 channels, searched, sequential",
         lambda s: s.epitomes(PAIRS, search_starts=True, snap=True, calibration=s.calibration, sequential=True),
+        SMALL,
+        in_turn=True,
     ),
-    Contender("svd_sequential", "SVD, 3x3 to few channels, then 1x1, sequential", _svd_in_turn),
+    Contender("svd_sequential", "SVD, 3x3 to few channels, then 1x1, sequential", _svd_in_turn, SMALL, in_turn=True),
+    Contender("svd_window", "SVD, 3x1 then 1x3", _svd("window"), SMALL),
+    Contender(
+        "folded",
+        "folded inner channels (k-means), equal multiply-adds to the separable epitome",
+        lambda s: (folded(s.dense, _ones_madds(s), X, s.seed), None),
+        SMALL,
+    ),
+    Contender(
+        "ones_sequential",
+        "epitome, separable, patches of one channel, searched, sequential",
+        lambda s: s.epitomes(ONES, search_starts=True, snap=True, calibration=s.calibration, sequential=True),
+        SMALL,
+        in_turn=True,
+    ),
 )
-"""Contenders fitted layer after layer, each layer on its inputs in the compressed network, with norms corrected on the way."""
+"""Contenders fitted layer after layer, each layer on its inputs in the compressed network, and opponents that are not."""

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from benchmarks.fit_parts.mobilenet_page import mobilenet_section
 
 __all__ = ["page"]
 
 Data = dict[str, Any]
+OPPONENTS = ("svd", "pruned", "folded")
+"""How the keys of contenders without epitomes begin."""
 
 
-def page(data: Data, sizes: Data | None = None, in_turn: Data | None = None) -> str:
+def page(data: Data, sizes: Data | None = None, in_turn: Data | None = None, mobilenet: Data | None = None) -> str:
     """Return the complete page as Markdown.
 
     Args:
         data: The contents of the result file.
         sizes: The contents of the result file of the ways to size layers; None: it is not there.
         in_turn: The contents of the result file of the fits layer after layer; None: it is not there.
+        mobilenet: The contents of the result file of MobileNetV2; None: it is not there.
     """
     parts = [
         _head(data),
@@ -23,6 +29,7 @@ def page(data: Data, sizes: Data | None = None, in_turn: Data | None = None) -> 
         _verdict(data),
         "" if in_turn is None else "## Layer after layer\n\n" + _in_turn(data, in_turn),
         "" if sizes is None else "## How large each layer's epitome is\n\n" + _sizes(sizes),
+        "" if mobilenet is None else mobilenet_section(mobilenet),
         "## How long a fit takes\n\n" + _seconds(data),
     ]
     parts += ["## How this was measured\n\n" + _method(data)]
@@ -74,8 +81,8 @@ def _verdict(data: Data) -> str:
         ("epoch", "After one epoch"),
     ):
         scores = {key: row[stage] for key, row in rows.items() if stage in row}
-        ours = {k: v for k, v in scores.items() if not k.startswith(("svd", "pruned"))}
-        theirs = {k: v for k, v in scores.items() if k.startswith(("svd", "pruned"))}
+        ours = {k: v for k, v in scores.items() if not k.startswith(OPPONENTS)}
+        theirs = {k: v for k, v in scores.items() if k.startswith(OPPONENTS)}
         if not ours or not theirs:
             continue
         best, rival = max(ours, key=lambda k: ours[k]), max(theirs, key=lambda k: theirs[k])
@@ -87,46 +94,54 @@ def _verdict(data: Data) -> str:
 
 
 def _in_turn(data: Data, in_turn: Data) -> str:
-    """Return the table of sequential fits, and how they stand against the best opponent of the first table."""
-    rows, f = sorted(in_turn["rows"].items(), key=lambda item: -item[1]["fit"]), in_turn["facts"]
-    lines = ["| contender | params k | MAdds M | after the fit |", "|---|---:|---:|---:|"]
+    """Return the table of sequential fits and of the opponents, and how they stand against each other at each stage."""
+    rows, f = sorted(in_turn["rows"].items(), key=lambda item: -_start(item[1])), in_turn["facts"]
+    ways = [way for way in in_turn.get("ways", ()) if any(way["key"] in row for _, row in rows)]
+    columns = ("contender", "params k", "MAdds M", "after the fit", "new norms", *(way["title"] for way in ways))
+    lines = [f"| {' | '.join(columns)} |", f"|---|{'---:|' * (len(columns) - 1)}"]
     for _, r in rows:
-        lines.append(f"| {r['title']} | {r['params'] / 1e3:.1f} | {r['madds'] / 1e6:.1f} | {r['fit']:.2f} |")
-    rivals = [(r[stage], r["title"], words) for key, r in data["rows"].items() if key.startswith(("svd", "pruned"))
-              for stage, words in (("fit", "after the fit"), ("norms", "with new norms")) if stage in r]  # fmt: skip
-    verdict = []
-    for key, r in rows:
-        if key.startswith("svd"):
-            continue
-        best, name, words = max(rivals)
-        gap = r["fit"] - best
-        won = "above" if gap > 0 else "below"
-        verdict.append(
-            f"{r['title']}: {abs(gap):.2f} points {won} the best of the opponents above ({name}, {best:.2f} {words})."
-        )
-    same = max((r for key, r in rows if key.startswith("svd")), key=lambda r: r["fit"], default=None)
-    if same is None:
-        verdict.append("The opponents of the first table were not fitted in this way.")
-    else:
-        ours = next(r for key, r in rows if not key.startswith("svd"))
-        gap = ours["fit"] - same["fit"]
-        won = "above" if gap > 0 else "below"
-        verdict.append(
-            f"SVD gains by this way too ({same['fit']:.2f}): the best epitome here is {abs(gap):.2f} points {won} it, "
-            f"with {ours['madds'] / 1e6:.1f} M multiply-adds against {same['madds'] / 1e6:.1f} M."
-        )
+        shown = [f"{r[key]:.2f}" if key in r else "–" for key in ("fit", "norms", *(way["key"] for way in ways))]
+        lines.append(f"| {r['title']} | {r['params'] / 1e3:.1f} | {r['madds'] / 1e6:.1f} | {' | '.join(shown)} |")
+    fitted = {key: row for key, row in rows if key.endswith("_sequential")}
+    verdict = [_ahead("Fitted in this way", fitted, ("fit",))]
+    earlier = {key: row for key, row in data["rows"].items() if key != "dense"} | dict(rows)
+    verdict += [_ahead("Before any training, fitted in any way", earlier, ("fit", "norms"))]
+    verdict += [_ahead(f"After {way['title']}", dict(rows), (way["key"],)) for way in ways]
+    commits = dict.fromkeys(r[k] for _, r in rows for k in ("commit", "train_commit") if k in r)
     return (
         "`nes_lab.fit(..., calibration=batches, sequential=True)` fits the layers one after the other. Each layer gets the weight with "
         "which its outputs are closest to those of the dense layer, for the inputs that it has in the *compressed* network. So it corrects "
         "the errors of the layers before it. The mean and variance of the batch norm that follows are set on the way. Norms should not "
-        "be measured again afterwards: that costs accuracy (the log has numbers).\n\n"
-        + "\n".join(lines)
-        + "\n\n"
-        + " ".join(verdict)
-        + " No epoch of training was measured after it. The same calibration "
-        "images as above, the same 10,000 test images, one seed. `--sequential` makes these numbers: "
-        f"{f['device']}, {f['threads']} thread(s), torch {f['torch']}, commit "
-        f"{', '.join(dict.fromkeys(r['commit'] for _, r in rows))}, {f['date']}."
+        "be measured again afterwards: that costs accuracy (the log has numbers). Rows without `sequential` are opponents that were fitted "
+        "as in the first table.\n\n" + "\n".join(lines) + "\n\n" + "\n".join(line for line in verdict if line) + "\n\n"
+        "The epoch is that of the first table, with these learning rates. *Taught*: half of the loss is distillation, with the dense "
+        "network as teacher and softmax at a temperature of 4. The same calibration images as above, the same 10,000 test images, one "
+        "seed: differences of a few tenths are noise. `--sequential` makes these numbers: "
+        f"{f['device']}, {f['threads']} thread(s), torch {f['torch']}, commit {', '.join(commits)}, {f['date']}."
+    )
+
+
+def _start(row: Data) -> float:
+    """Return the accuracy from which a network starts to train."""
+    return row.get("norms", row["fit"])
+
+
+def _ahead(when: str, rows: Data, stages: Sequence[str]) -> str:
+    """Compare the best epitome with the best opponent, each at its best stage, as an item of a list; empty if one is missing."""
+    best = {
+        key: max(row[stage] for stage in stages if stage in row)
+        for key, row in rows.items()
+        if any(stage in row for stage in stages)
+    }
+    ours, theirs = ({k: v for k, v in best.items() if k.startswith(OPPONENTS) is other} for other in (False, True))
+    if not ours or not theirs:
+        return ""
+    first, rival = max(ours, key=lambda k: ours[k]), max(theirs, key=lambda k: theirs[k])
+    gap = ours[first] - theirs[rival]
+    cost = f"{rows[first]['madds'] / 1e6:.1f} M multiply-adds against {rows[rival]['madds'] / 1e6:.1f} M"
+    return (
+        f"- {when}: {rows[first]['title']} ({ours[first]:.2f}) is {abs(gap):.2f} points {'above' if gap >= 0 else 'below'} "
+        f"{rows[rival]['title']} ({theirs[rival]:.2f}), with {cost}."
     )
 
 

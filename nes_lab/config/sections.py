@@ -308,12 +308,11 @@ class CompressionConfig(Section):
             )
         if self.sequential and self.preset == "small_file":
             raise ValueError(
-                "sequential=true does not go with preset='small_file': a flat epitome is fitted once to all its layers"
+                "sequential=true does not go with preset='small_file': its epitome is fitted once to all its layers"
             )
-        if self.sequential and (self.share != "layer" or self.windows > 1 or self.scope == "flat"):
+        if self.sequential and self.share != "layer":
             raise ValueError(
-                f"sequential=true does not go with share={self.share!r}, windows={self.windows}, scope={self.scope!r}: a flat epitome is "
-                "fitted once to all its layers"
+                f"sequential=true does not go with share={self.share!r}: a shared epitome is fitted once to all its layers"
             )
         if not budget and self.preset is None:
             raise ValueError(

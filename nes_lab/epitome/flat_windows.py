@@ -11,7 +11,7 @@ from torch import Tensor
 from nes_lab.epitome.constants import constant
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 
-__all__ = ["read_windows", "sum_windows", "window_cells"]
+__all__ = ["cut_patches", "read_windows", "sum_windows", "window_cells"]
 
 
 def window_cells(first: Tensor, geometry: EpitomeGeometry) -> Tensor:
@@ -67,6 +67,29 @@ def sum_windows(windows: Tensor, alpha: Tensor, geometry: EpitomeGeometry) -> Te
     blocks = blocks.view(rows, columns, b_out, b_in, geometry.kernel_cells).permute(0, 2, 1, 3, 4)
     weight = blocks.reshape(rows * b_out, columns * b_in, geometry.kernel_cells)
     return weight[: geometry.weight_shape[0], : geometry.weight_shape[1]].reshape(geometry.weight_shape)
+
+
+def cut_patches(weight: Tensor, geometry: EpitomeGeometry) -> Tensor:
+    """Cut a weight into the patches that :func:`sum_windows` puts side by side. Zeros are added where a patch is cropped.
+
+    Args:
+        weight: Tensor of shape ``geometry.weight_shape``.
+        geometry: Shapes of weight and flat epitome.
+
+    Returns:
+        The patches, ``(R_out, R_in, L)``.
+
+    Examples:
+        >>> from nes_lab.geometry.flat_geometry import FlatGeometry
+        >>> cut_patches(torch.tensor([[1., 2., 3.]]), FlatGeometry((1, 3), (9,), patch_channels=(1, 2)))
+        tensor([[[1., 2.],
+                 [3., 0.]]])
+    """
+    (rows, columns), (b_out, b_in, *_) = geometry.patch_grid, geometry.patch_shape
+    out, inner = geometry.weight_shape[:2]
+    padded = weight.new_zeros(rows * b_out, columns * b_in, geometry.kernel_cells)
+    padded[:out, :inner] = weight.reshape(out, inner, -1)
+    return padded.view(rows, b_out, columns, b_in, -1).permute(0, 2, 1, 3, 4).reshape(rows, columns, -1)
 
 
 def _within(length: int, device: torch.device) -> Tensor:

@@ -26,7 +26,15 @@ from nes_lab.epitome.transforms import recording, transforming
 from nes_lab.execution.base import LayerOp
 from nes_lab.execution.factored_again import apply_epitome, differentiable_again, learns
 
-__all__ = ["FactoredStep", "factored_step", "step_possible"]
+__all__ = [
+    "FactoredStep",
+    "StepRun",
+    "as_matrix",
+    "factored_step",
+    "run_step",
+    "step_gradients",
+    "step_possible",
+]
 
 _DTYPES = (torch.float32, torch.float64)
 _PLAIN = (Tensor, nn.Parameter)
@@ -92,7 +100,7 @@ def factored_step(
     return _Step.apply(x.contiguous(), epitome, bias, step, *learned)[0]  # type: ignore[no-any-return, index]
 
 
-def _as_matrix(op: LayerOp, shape: Sequence[int]) -> bool:
+def as_matrix(op: LayerOp, shape: Sequence[int]) -> bool:
     """Return True if a convolution of an input of the given shape is computed as one matrix product for all samples."""
     positions = prod(shape[2:])
     return op.pointwise and positions <= _SMALL_MAP and 0 < shape[0] * positions <= _MOST_COLUMNS
@@ -107,6 +115,45 @@ def _by_weight(step: FactoredStep) -> bool:
     return step.starts is not None and step.op.pointwise
 
 
+class StepRun(NamedTuple):
+    """Holds what one step computed, and what its gradients may need.
+
+    Args:
+        y: The layer's output.
+        folded: The folded input; the input itself if its channels are not folded.
+        products: The folded input times the epitome.
+        matrix: True if the step was computed as one matrix product for all samples.
+        by_weight: True if gradients of epitome and starts are computed from the gradient of the complete weight.
+        shape: Shape of the part of the input that the step reads.
+        sizes: Lengths of the spatial axes of the output.
+    """
+
+    y: Tensor
+    folded: Tensor
+    products: Tensor
+    matrix: bool
+    by_weight: bool
+    shape: torch.Size
+    sizes: torch.Size
+
+
+def run_step(x: Tensor, epitome: Tensor, bias: Tensor | None, step: FactoredStep) -> StepRun:
+    """Compute the layer's output with the epitome as the weight. No gradient is recorded."""
+    x = _read(step, x)
+    matrix = as_matrix(step.op, x.shape)
+    dim, channels = (0, to_columns(x)) if matrix else (1, x)
+    folded = channels if step.input is None else step.input.fold(channels, dim)
+    products = apply_epitome(step.op, folded, epitome, bias if step.output is None else None, matrix).contiguous()
+    sizes = x.shape[2:] if matrix else products.shape[2:]
+    y = products if step.output is None else step.output.expand(products, dim)
+    y = from_columns(y, x.shape[0], sizes) if matrix else y
+    if bias is not None and step.output is not None:
+        y.add_(bias.view(-1, *[1] * len(sizes)))
+    if y._is_view():  # autograd lets no one write into such an output, as nn.ReLU(inplace=True) does
+        y = torch.empty(0, dtype=y.dtype).set_(y)  # type: ignore[arg-type]  # a tensor is a source too
+    return StepRun(y, folded, products, matrix, not matrix and _by_weight(step), x.shape, sizes)
+
+
 class _Step(torch.autograd.Function):
     """Folds the input, applies the epitome, and expands the result; with the gradients of all three, in one backward pass.
 
@@ -118,24 +165,13 @@ class _Step(torch.autograd.Function):
     def forward(  # type: ignore[override]
         ctx: Any, x: Tensor, epitome: Tensor, bias: Tensor | None, step: FactoredStep, *learned: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        whole, x = x, _read(step, x)
-        matrix = _as_matrix(step.op, x.shape)
-        dim, channels = (0, to_columns(x)) if matrix else (1, x)
-        folded = channels if step.input is None else step.input.fold(channels, dim)
-        products = apply_epitome(step.op, folded, epitome, bias if step.output is None else None, matrix).contiguous()
-        sizes = x.shape[2:] if matrix else products.shape[2:]
-        y = products if step.output is None else step.output.expand(products, dim)
-        y = from_columns(y, x.shape[0], sizes) if matrix else y
-        if bias is not None and step.output is not None:
-            y.add_(bias.view(-1, *[1] * len(sizes)))
-        ctx.step, ctx.matrix, ctx.shape, ctx.sizes, ctx.whole = step, matrix, x.shape, sizes, whole.shape
-        ctx.by_weight = not matrix and _by_weight(step)
+        found = run_step(x, epitome, bias, step)
+        ctx.step, ctx.matrix, ctx.shape, ctx.sizes, ctx.whole = step, found.matrix, found.shape, found.sizes, x.shape
+        ctx.by_weight = found.by_weight
         ctx.set_materialize_grads(False)
         starts = None if step.starts is None or step.starts.prediction is None else torch.from_numpy(step.starts.values)
-        _save(ctx, whole, folded, products, epitome, bias, starts, learned)
-        if y._is_view():  # autograd lets no one write into such an output, as nn.ReLU(inplace=True) does
-            y = torch.empty(0, dtype=y.dtype).set_(y)  # type: ignore[arg-type]  # a tensor is a source too
-        return y, None if step.input is None or ctx.by_weight else folded, starts
+        _save(ctx, x, found.folded, found.products, epitome, bias, starts, learned)
+        return found.y, None if step.input is None or ctx.by_weight else found.folded, starts
 
     @staticmethod
     def backward(  # type: ignore[override]
@@ -143,31 +179,48 @@ class _Step(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             return differentiable_again(ctx, grad, of_folded, of_starts)
-        x, folded, products, epitome, _, _, *learned = ctx.saved_tensors
-        step, needed = ctx.step, ctx.needs_input_grad
-        x = None if x is None else _read(step, x)
-        gradients = _StartGradients(step, learned, of_starts)
-        of_epitome = of_bias = None
-        if grad is not None:
-            channels, dim = grad.contiguous(), 1
-            of_bias = channels.sum((0, *range(2, grad.ndim))) if needed[2] else None
-            if ctx.by_weight and x is not None:  # it is always kept then
-                return _gradients_by_weight(ctx, channels, x, epitome, of_bias, gradients)
-            if ctx.matrix:
-                channels, dim = to_columns(channels), 0
-            of_products = channels if step.output is None else step.output.fold(channels, dim)
-            if products is not None and step.output is not None:
-                gradients.add(0, step.output, channels, products, dim)
-            if step.input is None and x is not None:
-                folded = to_columns(x) if ctx.matrix else x
-            found, of_weight = _product_gradients(ctx, of_products, folded, epitome)
-            of_epitome = of_weight if needed[1] else None
-            of_folded = found if of_folded is None else of_folded + found
-        of_input = None if of_folded is None else _input_gradient(ctx, of_folded, x, gradients)
-        if of_input is None and of_starts is not None and needed[0]:
-            of_input = torch.zeros(ctx.shape, dtype=of_starts.dtype)
-        of_input = _of_whole(ctx, of_input)
-        return of_input, of_epitome, of_bias, None, *gradients.finish(of_input)
+        return step_gradients(ctx, grad, of_folded, of_starts)
+
+
+def step_gradients(
+    ctx: Any, grad: Tensor | None, of_folded: Tensor | None = None, of_starts: Tensor | None = None
+) -> tuple[Tensor | None, ...]:
+    """Compute the gradients of one step from that of its output.
+
+    Args:
+        ctx: What was kept of the step, with the attributes that :class:`_Step` gives its context.
+        grad: Gradient of the output.
+        of_folded: Gradient of the folded input, from another place.
+        of_starts: Gradient of the starts, from another place.
+
+    Returns:
+        The gradients of input, epitome and bias, None, then those of the tensors that hold learned starts.
+    """
+    x, folded, products, epitome, _, _, *learned = ctx.saved_tensors
+    step, needed = ctx.step, ctx.needs_input_grad
+    x = None if x is None else _read(step, x)
+    gradients = _StartGradients(step, learned, of_starts)
+    of_epitome = of_bias = None
+    if grad is not None:
+        channels, dim = grad.contiguous(), 1
+        of_bias = channels.sum((0, *range(2, grad.ndim))) if needed[2] else None
+        if ctx.by_weight and x is not None:  # it is always kept then
+            return _gradients_by_weight(ctx, channels, x, epitome, of_bias, gradients)
+        if ctx.matrix:
+            channels, dim = to_columns(channels), 0
+        of_products = channels if step.output is None else step.output.fold(channels, dim)
+        if products is not None and step.output is not None:
+            gradients.add(0, step.output, channels, products, dim)
+        if step.input is None and x is not None:
+            folded = to_columns(x) if ctx.matrix else x
+        found, of_weight = _product_gradients(ctx, of_products, folded, epitome)
+        of_epitome = of_weight if needed[1] else None
+        of_folded = found if of_folded is None else of_folded + found
+    of_input = None if of_folded is None else _input_gradient(ctx, of_folded, x, gradients)
+    if of_input is None and of_starts is not None and needed[0]:
+        of_input = torch.zeros(ctx.shape, dtype=of_starts.dtype)
+    of_input = _of_whole(ctx, of_input)
+    return of_input, of_epitome, of_bias, None, *gradients.finish(of_input)
 
 
 def _read(step: FactoredStep, x: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 transformers has a registry of quantization methods: a method changes the layers of a new network before the weights are loaded.
 Epitomes are registered there as the method ``nes_lab``. ``config.json`` then lists the epitome layers, and ``from_pretrained``
-makes them. Both need ``import nes_lab`` in the process. :func:`register` is called as soon as transformers has been imported.
+makes them. An epitome that several layers read is written once, with the first of them. Both need ``import nes_lab`` in the process.
+:func:`register` is called as soon as transformers has been imported.
 
 Tests: tests/export/test_hugging_face.py
 """
@@ -10,6 +11,7 @@ Tests: tests/export/test_hugging_face.py
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -21,11 +23,14 @@ from nes_lab.export.outline import layer_record, named_epitome_layers
 from nes_lab.export.rebuild import put_epitome_layers_
 from nes_lab.nn.bake import bake
 from nes_lab.nn.free_starts import FreeStarts
+from nes_lab.nn.layer import EpitomeLayer
 from nes_lab.surgery.transformers_mark import METHOD, mark_for_transformers_
+from nes_lab.text import list_some
 
 __all__ = ["EpitomeList", "EpitomeMethod", "register"]
 
-_SCHEMA = 1
+_SCHEMA = 2
+"""Version of the list of epitome layers. Version 1 has no shared epitomes."""
 _WAY_OUT = "save it with nes_lab.save_pretrained, or save nes_lab.materialize(model)"
 
 
@@ -53,14 +58,15 @@ class EpitomeList:
 
     Args:
         epitome_layers: For each epitome layer, by name, what is needed to make it; None: no layers.
-        schema: Version of this list.
+        schema: Version of this list; None: the oldest that can hold it.
         **rest: Other keys of ``config.json``, which are ignored.
     """
 
-    def __init__(self, epitome_layers: dict[str, Any] | None = None, schema: int = _SCHEMA, **rest: Any) -> None:
+    def __init__(self, epitome_layers: dict[str, Any] | None = None, schema: int | None = None, **rest: Any) -> None:
         self.quant_method = METHOD
-        self.schema = schema
         self.epitome_layers = {} if epitome_layers is None else epitome_layers
+        shares = any("reads" in record for record in self.epitome_layers.values())
+        self.schema = (_SCHEMA if shares else 1) if schema is None else schema
 
 
 class EpitomeMethod:
@@ -97,8 +103,8 @@ class EpitomeMethod:
             CheckpointError: If transformers could not load the network as it is; the message names the first difference.
         """
         baked = bake(model)
-        records = {name: layer_record(layer) for name, layer in named_epitome_layers(baked)}
-        tensors = _state(baked)
+        records = _records(baked)
+        tensors = _state(baked, records)
         difference = _loading_difference(model, records, tensors)
         if difference:
             raise CheckpointError(f"transformers could not load this network again: {difference}; {_WAY_OUT}")
@@ -107,15 +113,20 @@ class EpitomeMethod:
         return tensors, {}
 
     def _process_model_before_weight_loading(self, model: nn.Module, **options: Any) -> None:
-        if self.quantization_config.schema != _SCHEMA:
+        if self.quantization_config.schema not in range(1, _SCHEMA + 1):
             raise CheckpointError(
                 f"config.json lists epitome layers in schema {self.quantization_config.schema!r}; this version of NES Lab "
-                f"reads schema {_SCHEMA}"
+                f"reads schema 1 to {_SCHEMA}"
             )
-        put_epitome_layers_(model, _names_here(model, self.quantization_config.epitome_layers))
+        records = _names_here(model, self.quantization_config.epitome_layers)
+        put_epitome_layers_(model, records)
+        _leave_out_shared_(model, records)
         _keep_anchors_(model)
 
     def _process_model_after_weight_loading(self, model: nn.Module, **options: Any) -> nn.Module:
+        if missing := _without_values(model):
+            raise CheckpointError(f"the folder lacks {list_some(missing, 3)}: save the network again")
+        _share_again_(model, _names_here(model, self.quantization_config.epitome_layers))
         for _, layer in named_epitome_layers(model):
             layer.routing.leave_meta(layer.epitome.device)
         return mark_for_transformers_(model)
@@ -132,12 +143,71 @@ def _names_here(model: nn.Module, records: dict[str, Any]) -> dict[str, Any]:
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
     if any(name not in modules for name in records):
         for renamed in (
-            {prefix + name: record for name, record in records.items()},
-            {name.removeprefix(prefix): record for name, record in records.items() if name.startswith(prefix)},
+            {prefix + name: _renamed(record, prefix.__add__) for name, record in records.items()},
+            {
+                name.removeprefix(prefix): _renamed(record, lambda first: first.removeprefix(prefix))
+                for name, record in records.items()
+                if name.startswith(prefix)
+            },
         ):
             if renamed and all(name in modules for name in renamed):
                 return renamed
     return records
+
+
+def _renamed(record: dict[str, Any], rename: Callable[[str], str]) -> dict[str, Any]:
+    return record | ({"reads": rename(record["reads"])} if "reads" in record else {})
+
+
+def _records(model: nn.Module) -> dict[str, Any]:
+    """Return what is needed to make each epitome layer, by name. ``reads`` names another layer that holds the same epitome."""
+    records: dict[str, Any] = {}
+    firsts: dict[int, tuple[str, EpitomeLayer]] = {}
+    for name, layer in named_epitome_layers(model):
+        first, holder = firsts.setdefault(id(layer.epitome), (name, layer))
+        records[name] = layer_record(layer) | ({} if holder is layer else {"reads": first})
+    return records
+
+
+def _leave_out_shared_(model: nn.Module, records: dict[str, Any]) -> None:
+    """Take the epitome away from each layer that reads that of another one, so that transformers saves and loads it once.
+
+    Raises:
+        CheckpointError: If a layer reads the epitome of a layer that the model does not have.
+    """
+    for name, record in records.items():
+        first = record.get("reads", name)
+        if first not in records:
+            raise CheckpointError(
+                f"epitome layer {name!r} reads the epitome of {first!r}, which this network does not have; load the network that "
+                "was saved, and take the part from it"
+            )
+        if first != name:
+            model.get_submodule(name).epitome = None  # type: ignore[assignment]
+
+
+def _without_values(model: nn.Module) -> list[str]:
+    """Return the names of the tensors of epitome layers that transformers has not loaded. It leaves them without values."""
+    mark = "_is_hf_initialized"  # older versions of transformers set it on no tensor
+    if not any(hasattr(parameter, mark) for parameter in model.parameters()):
+        return []
+    held = {
+        f"{n}.{key}": t
+        for n, layer in named_epitome_layers(model)
+        for key, t in layer.state_dict(keep_vars=True).items()
+    }
+    return [
+        name
+        for name, tensor in held.items()
+        if isinstance(tensor, Tensor) and not hasattr(tensor, mark) and "_extra_state" not in name
+    ]
+
+
+def _share_again_(model: nn.Module, records: dict[str, Any]) -> None:
+    """Give each layer that reads the epitome of another one this epitome."""
+    for name, record in records.items():
+        if "reads" in record:
+            model.get_submodule(name).epitome = model.get_submodule(record["reads"]).epitome
 
 
 def _keep_anchors_(model: nn.Module) -> None:
@@ -148,21 +218,21 @@ def _keep_anchors_(model: nn.Module) -> None:
             starts.hold_(axis, starts.anchor(axis), offsets)
 
 
-def _state(model: nn.Module) -> dict[str, Tensor]:
-    """Return the state dict of a network with the anchors of all learned starts, and with no memory that two tensors share."""
-    tensors = dict(model.state_dict())
+def _state(model: nn.Module, records: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the state dict of a network with the anchors of all learned starts, and with every shared epitome once."""
+    left_out = {f"{name}.epitome" for name, record in records.items() if "reads" in record}
+    tensors = {name: tensor for name, tensor in model.state_dict().items() if name not in left_out}
     for name, module in model.named_modules(remove_duplicate=False):
         if isinstance(module, FreeStarts):
             held = {
                 key: tensor for key, tensor in module.named_buffers(recurse=False) if key.startswith("start_anchors_")
             }
             tensors |= {f"{name}.{key}": tensor.detach() for key, tensor in held.items()}
-    epitomes = {name: layer.epitome for name, layer in named_epitome_layers(model)}
     seen: set[int] = set()
-    for name, epitome in epitomes.items():
-        if id(epitome) in seen:  # safetensors stores no shared memory
-            tensors[f"{name}.epitome"] = epitome.detach().clone()
-        seen.add(id(epitome))
+    for name, layer in named_epitome_layers(model):
+        if id(layer) in seen:  # one layer with two names; safetensors stores no shared memory
+            tensors[f"{name}.epitome"] = layer.epitome.detach().clone()
+        seen.add(id(layer))
     return tensors
 
 
@@ -174,6 +244,7 @@ def _loading_difference(model: nn.Module, records: dict[str, Any], tensors: dict
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             made = type(model)(config)
             put_epitome_layers_(made, records)
+            _leave_out_shared_(made, records)
     except Exception as error:  # noqa: BLE001  whatever stops it here would stop transformers too
         return f"{type(model).__name__} cannot be made from its configuration: {error}"
     classes = [{name: type(module) for name, module in m.named_modules()} for m in (model, made)]

@@ -18,12 +18,26 @@ from typing import Any
 import numpy as np
 
 from nes_lab.errors import OptionError
+from nes_lab.geometry.flat_reads import sharing_layers
 from nes_lab.geometry.layer_snapshot import LayerSnapshot
 
 __all__ = ["explorer_data", "explorer_js", "missing_layer", "static_js"]
 
 _STATIC = Path(__file__).parent / "static"
-_MODULES = ("sampling", "numbers", "colors", "files", "view", "panes", "words", "film", "explorer_style", "explorer")
+_MODULES = (
+    "sampling",
+    "flat_sampling",
+    "numbers",
+    "colors",
+    "files",
+    "view",
+    "flat_view",
+    "panes",
+    "flat_panes",
+    "words",
+    "flat_words",
+)
+_MODULES += ("film", "explorer_style", "kinds", "explorer")
 
 
 @cache
@@ -47,7 +61,11 @@ def static_js(*names: str) -> str:
 
 
 def explorer_data(
-    history: Mapping[int, LayerSnapshot], title: str = "", facts: Sequence[str] = (), gradient_note: str = ""
+    history: Mapping[int, LayerSnapshot],
+    title: str = "",
+    facts: Sequence[str] = (),
+    gradient_note: str = "",
+    layers: Mapping[int, Mapping[str, LayerSnapshot]] | None = None,
 ) -> dict[str, Any]:
     """Return what the explorer draws of one layer: its shapes, its starts at every step, and its epitomes.
 
@@ -57,13 +75,16 @@ def explorer_data(
         title: Name of the run, for the head of its column where runs are compared.
         facts: Short texts for that head, such as ``"top-1 98.1 %"``.
         gradient_note: Sentence for the user if no snapshot has a gradient: why, and how a later run can keep them.
+        layers: Training step -> all layers, by name. If the epitome is flat, the explorer says which of them read it too. None: it
+            knows only this layer.
 
     Returns:
         A dict for JSON. Epitomes and gradients are base64 text of little-endian float32 numbers. Those that were stored with 8 bits
-        are 8-bit integers; ``factors`` and ``gradientFactors`` have the number to multiply them with, by step.
+        are 8-bit integers; ``factors`` and ``gradientFactors`` have the number to multiply them with, by step. Starts are lists of
+        numbers; those of a flat epitome are base64 text, or None where they are those of the step before.
 
     Raises:
-        OptionError: If no snapshot has an epitome, or the epitome is flat.
+        OptionError: If no snapshot has an epitome, or if the epitome is flat and no snapshot has the factors of its windows.
 
     Examples:
         >>> import nes_lab
@@ -73,8 +94,6 @@ def explorer_data(
         ([16, 16], [0], [0.0, 0.0])
     """
     steps = sorted(history)
-    if history and history[steps[-1]].scope == "flat":
-        raise OptionError("the explorer does not draw flat epitomes; nes_lab.figures.shared_epitome does")
     kept = {step: epitome for step in steps if (epitome := history[step].epitome) is not None}
     if not kept:
         raise OptionError("history has no snapshot with an epitome; give at least one")
@@ -84,6 +103,7 @@ def explorer_data(
     largest = np.quantile(np.abs(np.concatenate([values.ravel() for values in kept.values()])), 0.995)
     texts, factors = _texts(kept, rounded)
     gradient_texts, gradient_factors = _texts(gradients, list(gradients))
+    is_flat = layer.scope == "flat"
     return {
         "name": layer.name,
         "about": {"title": title, "facts": list(facts)},
@@ -95,14 +115,52 @@ def explorer_data(
         "routing": layer.routing,
         "largest": float(largest) or 1.0,
         "steps": steps,
-        "starts": [[_flat(axis) for axis in history[step].starts] for step in steps],
+        "starts": [] if is_flat else [[_flat(axis) for axis in history[step].starts] for step in steps],
         "epitomes": texts,
         "factors": factors,
         "gradients": gradient_texts,
         "gradientFactors": gradient_factors,
         "gradientNote": gradient_note or "No gradients of the epitome were kept.",
         "rounded": rounded,
+    } | (_windows(history, layers or {}) if is_flat else {})
+
+
+def _windows(history: Mapping[int, LayerSnapshot], layers: Mapping[int, Mapping[str, LayerSnapshot]]) -> dict[str, Any]:
+    """Return the factors of a layer's windows, and the shapes and starts of all layers that read its flat epitome."""
+    steps = sorted(history)
+    name = history[steps[-1]].name
+    alphas = {str(step): _base64(alpha, "<f4") for step in steps if (alpha := history[step].alpha) is not None}
+    if not alphas:
+        raise OptionError(
+            "history has no snapshot with the factors (alpha) of the windows; give one of a layer, not of its routing map"
+        )
+    last = layers.get(steps[-1], {})
+    readers = sharing_layers(last, name) if name in last else {name: history[steps[-1]]}
+    return {
+        "windows": history[steps[-1]].windows,
+        "alphas": alphas,
+        "readers": [
+            {
+                "name": reader,
+                "weightShape": list(copy.weight_shape),
+                "patchShape": list(copy.patch_shape),
+                "windows": copy.windows,
+                "starts": _changing(
+                    [
+                        (history[step] if reader == name else layers.get(step, {}).get(reader, copy)).starts[0]
+                        for step in steps
+                    ]
+                ),
+            }
+            for reader, copy in readers.items()
+        ],
     }
+
+
+def _changing(arrays: Sequence[np.ndarray | None]) -> list[str | None]:
+    """Return the starts of each step as text; None where they are those of the step before."""
+    texts = [_base64(np.asarray(array), "<f4") for array in arrays]
+    return [text if not i or text != texts[i - 1] else None for i, text in enumerate(texts)]
 
 
 def missing_layer(title: str, why: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from nes_lab.text import format_share, list_some, shorten_name
 if TYPE_CHECKING:
     from nes_lab.geometry.layer_snapshot import LayerSnapshot
 
-__all__ = ["flat_cells", "flat_windows", "shared_epitome"]
+__all__ = ["add_cells", "flat_cells", "flat_windows", "shared_epitome", "window_outlines"]
 
 MOST_BINS = 240
 """Largest number of bins into which the cells are put, where layers are compared."""
@@ -69,7 +69,7 @@ def shared_epitome(layers: Mapping[str, LayerSnapshot], name: str, cell: int | N
     figure.update_layout(new_figure(alt, title=title, height=height, margin_t=112).layout)
     layer = readers[name]
     if layer.epitome is not None:
-        _add_cells(figure, np.asarray(layer.epitome, np.float32), reads.sum(0), row=1)
+        add_cells(figure, np.asarray(layer.epitome, np.float32), reads.sum(0), row=1)
     edges = np.unique(np.linspace(0, cells, min(cells, MOST_BINS) + 1).astype(int))
     means = np.add.reduceat(reads, edges[:-1], axis=1) / np.diff(edges)
     figure.add_heatmap(
@@ -115,7 +115,7 @@ def flat_cells(layer: LayerSnapshot, values: np.ndarray, what: str) -> go.Figure
         margin_t=104,
         height=520,
     )
-    _add_cells(figure, values, reads, around_zero=what != "reads", noun=noun.split()[0])
+    add_cells(figure, values, reads, around_zero=what != "reads", noun=noun.split()[0])
     return figure
 
 
@@ -164,6 +164,31 @@ def flat_windows(layer: LayerSnapshot) -> go.Figure:
     return figure
 
 
+def window_outlines(layer: LayerSnapshot, row: int, column: int) -> tuple[list[float | None], list[float | None]]:
+    """Return the outlines of the windows of one patch where cells are drawn line by line: x and y, with None between outlines.
+
+    Args:
+        layer: Copy of a layer with a flat epitome.
+        row: Number of the patch along output channels.
+        column: Number of the patch along input channels.
+    """
+    cells, length = layer.epitome_shape[0], math.prod(layer.patch_shape)
+    block, width = _wrapped(cells)
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for start in (np.asarray(layer.starts[0], np.float64)[row, column] % cells).tolist():
+        for first, last in ((start, min(start + length, cells)), (0.0, start + length - cells)):
+            at = first / block
+            while at < last / block:
+                line = int(at // width)
+                end = min(last / block, (line + 1) * width)
+                left, right = at - line * width - 0.5, end - line * width - 0.5
+                xs += [left, right, right, left, left, None]
+                ys += [line - 0.5, line - 0.5, line + 0.5, line + 0.5, line - 0.5, None]
+                at = end
+    return xs, ys
+
+
 def _reading_note(readers: Mapping[str, LayerSnapshot], reads: np.ndarray, cell: int | None) -> str:
     total = reads.sum(0)
     note = f"On average {total.mean():.3g} reads of a cell, by {(reads > 0).sum(0).mean():.2g} layers"
@@ -183,14 +208,26 @@ def _wrapped(cells: int) -> tuple[int, int]:
     return block, min(points, LIMIT, max(16, math.ceil(math.sqrt(2.5 * points))))
 
 
-def _add_cells(
+def add_cells(
     figure: go.Figure,
     values: np.ndarray,
     reads: np.ndarray,
     around_zero: bool = True,
     noun: str = "value",
     row: int | None = None,
+    col: int = 1,
 ) -> None:
+    """Draw one number per cell of a flat epitome, line by line.
+
+    Args:
+        figure: The figure; a heatmap is added.
+        values: One number per cell.
+        reads: How often each cell is read.
+        around_zero: True: colors for numbers around 0; False: for counts.
+        noun: What the numbers are.
+        row: Row of the panel, from 1; None if the figure has one panel.
+        col: Column of the panel, from 1.
+    """
     block, width = _wrapped(len(values))
     edges = np.arange(0, len(values), block)
     sizes = np.diff(np.append(edges, len(values)))
@@ -199,7 +236,7 @@ def _add_cells(
     z, read, first = (np.full(rows * width, np.nan, np.float32) for _ in range(3))
     z[: len(edges)], read[: len(edges)], first[: len(edges)] = points[0], points[1], edges
     bound = symmetric_limit(z) if around_zero else max(float(np.nanmax(z)), 1.0)
-    place: Any = {} if row is None else {"row": row, "col": 1}
+    place: Any = {} if row is None else {"row": row, "col": col}
     figure.add_heatmap(
         z=z.reshape(rows, width),
         customdata=np.stack([first, read], -1).reshape(rows, width, 2),

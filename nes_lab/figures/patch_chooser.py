@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from nes_lab.errors import OptionError
+from nes_lab.figures.flat_epitome import add_cells, window_outlines
 from nes_lab.figures.inputs import Layer, snapshot_of
 from nes_lab.figures.patches_on_epitome import add_epitome
 from nes_lab.figures.theme import OKABE_ITO, REPORTED, new_figure, plain, title_at_top
@@ -37,10 +38,11 @@ def patch_chooser(layer: Layer) -> go.Figure:
 
     Returns:
         A figure. At the left are the blocks of the weight, one per patch. At the right are the epitome, averaged over kernel
-        positions, and the outlines of all patches. The chosen patch is filled in both. The slider works without a kernel.
+        positions, and the outlines of all patches. The chosen patch is filled in both. The slider works without a kernel. The
+        cells of a flat epitome are drawn line by line, with the windows of the chosen patch.
 
     Raises:
-        OptionError: If ``layer`` has no starts to draw, or has a flat epitome.
+        OptionError: If ``layer`` has no starts to draw, or has a flat epitome whose cells were not kept.
 
     Examples:
         >>> import nes_lab
@@ -50,8 +52,8 @@ def patch_chooser(layer: Layer) -> go.Figure:
         (16, '(1, 1), read at (8, 4)')
     """
     snapshot = snapshot_of(layer)
-    if snapshot.scope == "flat":
-        raise OptionError("layer has a flat epitome; patches_on_epitome and shared_epitome draw it")
+    if snapshot.scope == "flat" and snapshot.epitome is None:
+        raise OptionError("layer has no cells of its flat epitome, only starts; patches_on_epitome draws it")
     rows, columns = snapshot.geometry.patch_grid
     pairs = list(product(range(rows), range(columns)))
     kept = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), MOST_PATCHES)).round().astype(int))
@@ -76,9 +78,14 @@ def patch_chooser(layer: Layer) -> go.Figure:
 
 def _add_frames(figure: go.Figure, snapshot: LayerSnapshot, pairs: list[tuple[int, int]]) -> None:
     """Draw the epitome, and thin outlines of all patches in the weight and on the epitome."""
-    add_epitome(figure, snapshot, row=1, col=2)
+    if snapshot.epitome is not None and snapshot.scope == "flat":
+        add_cells(figure, snapshot.epitome, snapshot.coverage(), row=1, col=2)
+        windows = []  # they lie over each other
+    else:
+        add_epitome(figure, snapshot, row=1, col=2)
+        windows = [_windows(snapshot, *pair) for pair in pairs]
     figure.update_traces(showscale=False, selector={"type": "heatmap"})
-    boxes = [_block(snapshot, *pair) for pair in pairs], [patch_outline(snapshot, *pair) for pair in pairs]
+    boxes = [_block(snapshot, *pair) for pair in pairs], windows
     for col, outlines in enumerate(boxes, start=1):
         x, y = ([value for outline in outlines for value in outline[axis]] for axis in (0, 1))
         line = {"color": REPORTED, "width": 1}
@@ -90,22 +97,43 @@ def _block(snapshot: LayerSnapshot, row: int, column: int) -> tuple[list[float |
     ends = []
     for axis, place in ((1, column), (0, row)):
         first = place * snapshot.patch_shape[axis]
-        ends.append((first - 0.5, first + int(snapshot.geometry.axes[axis].lengths[place]) - 0.5))
+        ends.append((first - 0.5, min(first + snapshot.patch_shape[axis], snapshot.weight_shape[axis]) - 0.5))
     (x0, x1), (y0, y1) = ends
     return [x0, x1, x1, x0, x0, None], [y0, y0, y1, y1, y0, None]
 
 
 def _marks(snapshot: LayerSnapshot, row: int, column: int) -> dict[str, list[list[float | None]]]:
-    block, window = _block(snapshot, row, column), patch_outline(snapshot, row, column)
+    block, window = _block(snapshot, row, column), _windows(snapshot, row, column)
     return {"x": [block[0], window[0]], "y": [block[1], window[1]]}
+
+
+def _windows(snapshot: LayerSnapshot, row: int, column: int) -> tuple[list[float | None], list[float | None]]:
+    return (window_outlines if snapshot.scope == "flat" else patch_outline)(snapshot, row, column)
+
+
+def _label(snapshot: LayerSnapshot, row: int, column: int) -> str:
+    if snapshot.scope == "flat":
+        starts = np.asarray(snapshot.starts[0], np.float64)[row, column] % snapshot.epitome_shape[0]
+        alphas = [None] * len(starts) if snapshot.alpha is None else snapshot.alpha[row, column]
+        parts = [
+            f"cells from {start:.6g}" if alpha is None else f"{alpha:.2g} × cells from {start:.6g}"
+            for start, alpha in zip(starts, alphas, strict=True)
+        ]
+        return f"({row}, {column}): " + ", ".join(parts)
+    top, left = (float(start_grid(snapshot, axis)[row, column]) for axis in (0, 1))
+    return f"({row}, {column}), read at ({top:.3g}, {left:.3g})"
 
 
 def _slider(snapshot: LayerSnapshot, pairs: list[tuple[int, int]], marks: list[int]) -> dict[str, Any]:
     steps = []
     for row, column in pairs:
-        top, left = (float(start_grid(snapshot, axis)[row, column]) for axis in (0, 1))
-        label = f"({row}, {column}), read at ({top:.3g}, {left:.3g})"
-        steps.append({"method": "restyle", "label": label, "args": [_marks(snapshot, row, column), marks]})
+        steps.append(
+            {
+                "method": "restyle",
+                "label": _label(snapshot, row, column),
+                "args": [_marks(snapshot, row, column), marks],
+            }
+        )
     hidden = {"size": 1, "color": "rgba(0,0,0,0)"}  # the chosen patch is written above the slider
     shown = {"prefix": "patch ", "xanchor": "left", "font": {"size": 13, "color": REPORTED}}
     place = {"x": 0, "len": 1, "y": -0.16, "pad": {"t": 18, "b": 4}}
@@ -115,6 +143,8 @@ def _slider(snapshot: LayerSnapshot, pairs: list[tuple[int, int]], marks: list[i
 def _set_axes(figure: go.Figure, snapshot: LayerSnapshot) -> None:
     shapes = snapshot.weight_shape, snapshot.epitome_shape
     titles = ("weight:<br>input channel", "output channel"), ("epitome:<br>input cell", "output cell")
+    if snapshot.scope == "flat":  # add_cells has set the axes of the epitome
+        shapes, titles = shapes[:1], titles[:1]
     for col, (shape, (x_title, y_title)) in enumerate(zip(shapes, titles, strict=True), start=1):
         figure.update_xaxes(title_text=x_title, range=[-0.7, shape[1] - 0.3], showgrid=False, row=1, col=col)
         figure.update_yaxes(title_text=y_title, range=[shape[0] - 0.3, -0.7], showgrid=False, row=1, col=col)

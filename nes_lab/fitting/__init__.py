@@ -8,6 +8,7 @@
 ``joint_start_search``: find the best starts of every patch along both channel axes, for layers with starts per patch (``joint``).
 ``row_clusters``: group similar channels, as the first guess of the search where patches are one channel long.
 ``flat_epitomes``: fits flat epitomes, each to all layers that read it.
+``flat_start_search``: search the starts of windows in a flat epitome, and fit its cells and factors, in turn.
 ``input_moments``: measure the mean and covariance of the inputs of each layer over calibration batches.
 ``sequential_moments``: for a fit layer after layer, measure the inputs in the compressed network and the outputs in the dense one.
 ``calibration_batches``: read model inputs from a data loader or a list of batches.

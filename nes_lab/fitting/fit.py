@@ -69,12 +69,13 @@ def fit(
     Starts are the positions where the patches of a weight begin in the epitome. By default the starts of the plan are
     kept. The best epitome for these starts is then found by least squares, in closed form.
 
-    A flat epitome (``share``, ``windows``) is fitted once to the weights of all layers that read it. The factors of its windows and
-    its cells are fitted in turn, until the error no longer falls.
+    A flat epitome (``scope="flat"``, ``share``, ``windows``) is fitted once to the weights of all layers that read it. The factors of
+    its windows and its cells are fitted in turn, until the error no longer falls.
 
     ``search_starts=True`` also chooses the starts, in layers with the routing ``free``. With ``patch_channels=1`` the
     search groups similar channels. The result comes much closer to the weight than any fixed rule. A chosen start is an
-    integer or lies between two cells. It can still be trained afterwards.
+    integer or lies between two cells; in a flat epitome it is an integer. It can still be trained afterwards. If only params must
+    fall, flat epitomes with short patches, such as ``patch_channels=(1, 4)``, keep most of the network (docs/fit.md).
 
     Output channels that share cells may differ by a factor, positive or negative. This is possible if only a batch norm
     reads the layer's output. The factors are moved into the norm's statistics and weight, so nothing more is stored.
@@ -92,7 +93,8 @@ def fit(
         sequential: Fit the layers one after the other, each on its inputs in the *compressed* network, so that it also corrects the
             errors of the layers before it. This keeps much more of the network (docs/fit.md), but the compressed network runs once
             per layer up to that layer, and the calibration batches stay in memory. It needs ``calibration``, and a layer that is
-            called several times is fitted to its first call. False: all layers are fitted to their inputs in the dense network.
+            called several times is fitted to its first call. Layers cannot share an epitome. False: all layers are fitted to their
+            inputs in the dense network.
         norms: Batches on which the statistics of all batch norms are measured again at the end
             (:func:`nes_lab.reestimate_norms`). None: the statistics are not measured again.
         row_scales: Allow a factor for each output channel, as described above.
@@ -174,6 +176,7 @@ def fit(
                         norm_of=norm_of,
                         search_starts=search_starts,
                         snap=snapped,
+                        seed=seed,
                     )
                 continue
             task = LayerTask(name, search_starts, row_scales, snapped, seed, moments_of(name), norm_of.get(name, ""))
@@ -195,15 +198,15 @@ def _check_sequential(sequential: bool, calibration: Any, plan: CompressionPlan)
     """Raise an error if a fit layer after layer is asked for, but is not possible.
 
     Raises:
-        OptionError: If there are no calibration batches, or layers share an epitome.
+        OptionError: If there are no calibration batches, or layers share an epitome, which is fitted to all of them at once.
     """
     if sequential and calibration is None:
         raise OptionError("sequential=True needs calibration: give batches of inputs, which run through both networks")
-    flat = [name for name, layer in plan.layers.items() if layer.scope == "flat"] if sequential else []
-    if flat:
+    shared = next((readers for readers in plan.readers.values() if len(readers) > 1), None) if sequential else None
+    if shared:
         raise OptionError(
-            f"sequential=True, but the epitome of layer {flat[0]!r} is flat, and such an epitome is fitted once to the weights of all "
-            "its layers; give sequential=False"
+            f"sequential=True, but the layers {shared[0]!r} and {shared[1]!r} share an epitome, which is fitted once to the weights of all "
+            "its layers; give sequential=False, or a plan with share='layer'"
         )
 
 

@@ -28,6 +28,8 @@
 ``free_starts``: holds starts as parameters that training learns: as distances from fixed positions.
 ``index_learner``: predicts the starts from the layer's input with a small network.
 ``predict_step``: predicts the starts of one training step with few calls, on a CPU.
+``compiled_step``: computes a training step with learned starts in compiled code on a CPU, as one custom operator.
+``compiled_facts``: describes a layer to such operators by a list of numbers.
 ``store_starts``: stores the starts that an index learner predicts, also inside transforms of ``torch.func``.
 ``all_reduce``: sums a tensor over all ranks of distributed training, with gradients.
 ``graph_call``: makes the layers work in the tracers of torch.fx and torch.jit.

@@ -28,7 +28,7 @@ from nes_lab.nn.starts import LayerFacts, Starts, learned_starts, start_name
 from nes_lab.nn.store_starts import store_starts
 from nes_lab.records.options import LearnerKind, Squash
 
-__all__ = ["IndexLearner", "LearnerStarts", "check_learner_options"]
+__all__ = ["IndexLearner", "LearnerStarts", "averages_ranks", "check_learner_options"]
 
 _CONV_AND_NORM = {1: (nn.Conv1d, nn.BatchNorm1d), 2: (nn.Conv2d, nn.BatchNorm2d), 3: (nn.Conv3d, nn.BatchNorm3d)}
 
@@ -296,7 +296,7 @@ class LearnerStarts(Starts):
             x: Input of the layer. Gradients reach it and the index learner together with those of the layer.
         """
         simple = None
-        if self.training and self.learner is not None and x.numel() and not _distributed():
+        if self.training and self.learner is not None and x.numel() and not averages_ranks():
             dtype = self.table(self.sampled[0]).dtype
             simple = simple_learner(self.learner, x.dtype) if dtype == x.dtype else None
         if simple is None:
@@ -353,7 +353,7 @@ class LearnerStarts(Starts):
         assert self.learner is not None  # forward has checked
         dtype = self.table(self.sampled[0]).dtype
         batched = x if x.ndim > self.spatial + 1 or (self.spatial == 0 and x.ndim == 2) else x.unsqueeze(0)
-        distributed = _distributed()
+        distributed = averages_ranks()
         samples = batched.shape[0] if batched.numel() else 0
         if samples == 0 and not distributed:
             return batched.new_zeros(0), None
@@ -375,7 +375,8 @@ class LearnerStarts(Starts):
         return self.inside(getattr(self, self._name("anchor", axis)) + self.reach * torch.tanh(raw), axis)
 
 
-def _distributed() -> bool:
+def averages_ranks() -> bool:
+    """Return True if predictions are averaged over the samples of several ranks."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 

@@ -26,6 +26,7 @@ from nes_lab.execution.ready_steps import ready_call
 from nes_lab.execution.registry import available_executions
 from nes_lab.execution.sliced_step import SlicedStep, SlicedSteps
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
+from nes_lab.nn.compiled_step import compiled_step
 from nes_lab.nn.flat_epitome import with_alpha
 from nes_lab.nn.graph_call import record_call, traced_shape
 from nes_lab.nn.starts import Starts
@@ -131,8 +132,12 @@ class LayerForward(nn.Module):
                 return step(x, self.epitome, self.bias)
         if learns:
             self._inference.clear()
-            if execution.name == "factored" and self.scale is None and step_possible(x, self.epitome, self.op):
-                return self._factored_step(x)
+            if execution.name == "factored" and self.scale is None:
+                if step_possible(x, self.epitome, self.op):
+                    return self._factored_step(x)
+                y = self._compiled_step(x) if torch.compiler.is_compiling() else None
+                if y is not None:
+                    return y
             prepared = execution.prepare(self.cells(), self._taps_for(x), self.geometry, self.scale)
         else:
             prepared = self._prepared(execution)
@@ -161,6 +166,12 @@ class LayerForward(nn.Module):
             return factored_step(x, self.cells(), self.bias, step, learned)
         read, op = self.op.skip_unread(x)
         return factored_step(read, self.cells(), self.bias, self._taps.step(self.routing, op, x.dtype))
+
+    def _compiled_step(self, x: Tensor) -> Tensor | None:
+        """Compute the output as one operation for the compiler, in a step that learns the starts. None if it cannot be computed so."""
+        if not self._learns_starts():
+            return None
+        return compiled_step(x, self.cells(), self.bias, self.routing, self.op, self.geometry)
 
     def _prepared(self, execution: Execution) -> Prepared:
         """Return what an execution prepares without the input, such as the sampled weight, without gradients.

@@ -19,7 +19,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from nes_lab.epitome.taps import clamp_starts
 
-__all__ = ["Move", "Prediction", "pooled_means", "simple_learner"]
+__all__ = ["Move", "Prediction", "hidden_numbers", "pooled_means", "simple_learner"]
 
 _pooled: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 """Means of activations that several layers of one forward pass read, as long as the activations exist."""
@@ -91,6 +91,19 @@ def pooled_means(x: Tensor) -> Tensor:
     return means
 
 
+def hidden_numbers(pooled: Tensor, learner: Sequence[Tensor]) -> np.ndarray:
+    """Return the numbers of the index learner's hidden layer, of shape ``(samples, hidden)``.
+
+    Args:
+        pooled: Means of the layer's input, of shape ``(samples, channels)``.
+        learner: Weights and biases from :func:`simple_learner`.
+    """
+    w1, b1 = learner[:2]
+    with torch.no_grad():
+        turned = w1.as_strided((w1.shape[1], w1.shape[0]), (1, w1.shape[1]), w1.storage_offset())
+        return torch.addmm(b1, pooled, turned).relu_().numpy()
+
+
 class Prediction(NamedTuple):
     """Holds what the backward pass of a step needs from the prediction of its starts.
 
@@ -121,25 +134,41 @@ class Prediction(NamedTuple):
             learner: Weights and biases from :func:`simple_learner`.
             move: How predictions become starts.
         """
-        (w1, b1, *_), (weight, bias) = learner, move.last
         pooled = pooled_means(x)
-        with torch.no_grad():
-            turned = w1.as_strided((w1.shape[1], w1.shape[0]), (1, w1.shape[1]), w1.storage_offset())
-            hidden = torch.addmm(b1, pooled, turned).relu_().numpy()
+        found = cls.of_hidden(pooled, hidden_numbers(pooled, learner), move)
+        move.starts[:] = found.new_starts()
+        return found
+
+    @classmethod
+    def of_hidden(cls, pooled: Tensor, hidden: np.ndarray, move: Move) -> Prediction:
+        """Return the prediction from the hidden numbers of each sample. It computes no starts.
+
+        Args:
+            pooled: Means of the layer's input.
+            hidden: Result of :func:`hidden_numbers`.
+            move: How predictions become starts.
+        """
+        weight, bias = move.last
         mean = hidden.mean(0)
         raw = weight @ mean + bias
         finite, unclamped = np.count_nonzero(np.isfinite(raw)) == len(raw), None
         if move.reach is None:
             with np.errstate(over="ignore"):  # exp is infinity then, and the sigmoid 0
                 squashed = 1 / (1 + np.exp(-raw))
-            new = move.range * squashed
         else:
             squashed = np.tanh(raw)
-            unclamped = new = move.anchor + move.reach * squashed
-            new = np.minimum(np.maximum(new, 0), move.limits) if move.clamped else new
-        # one batch with NaN or infinity must not ruin the stored starts
-        move.starts[:] = move.momentum * move.previous + (1 - move.momentum) * new if finite else move.previous
+            unclamped = move.anchor + move.reach * squashed
         return cls(move, pooled, hidden > 0, mean, squashed, unclamped, finite)
+
+    def new_starts(self) -> np.ndarray:
+        """Return the starts of this step: the moving average of the previous starts and the predicted ones."""
+        move = self.move
+        if not self.finite:  # one batch with NaN or infinity must not ruin the stored starts
+            return move.previous.copy()
+        new = move.range * self.squashed if self.unclamped is None else self.unclamped
+        if self.unclamped is not None and move.clamped:
+            new = np.minimum(np.maximum(new, 0), move.limits)
+        return move.momentum * move.previous + (1 - move.momentum) * new
 
     def gradients(self, of_starts: np.ndarray, learner: Sequence[Tensor]) -> tuple[list[Tensor], np.ndarray]:
         """Turn the gradient of the starts into those of the index learner's tensors and of its hidden numbers.

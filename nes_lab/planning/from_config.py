@@ -17,9 +17,13 @@ from nes_lab.planning.presets import SMALL_FILE, preset, small_file_options
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan
-from nes_lab.records.options import PlanOptions
+from nes_lab.records.options import PlanOptions, option_default
 
 __all__ = ["budget_of", "plan_from_config", "plan_options"]
+
+
+_BESIDE_A_PRESET = {"include", "exclude", "overrides", "epitome_dtype", "snap"}
+"""Options of planning that are not the preset's own."""
 
 
 def plan_from_config(
@@ -82,9 +86,15 @@ def plan_options(config: Any, seed: int = 0) -> PlanOptions:
 
 def _preset_options(config: Any) -> dict[str, Any]:
     """Return the options of a configuration that go with its preset. The others are those of the preset."""
-    overrides = getattr(config, "overrides", None)
-    if overrides:
-        raise OptionError(f"overrides={dict(overrides)!r} does not go with preset={config.preset!r}")
+    if config.overrides:
+        raise OptionError(f"overrides={dict(config.overrides)!r} does not go with preset={config.preset!r}")
+    for name in (option for option in PlanOptions.names() if option not in _BESIDE_A_PRESET):
+        value, usual = getattr(config, name, None), option_default(name)
+        if hasattr(config, name) and value != usual:
+            raise OptionError(
+                f"{name}={value!r} does not go with preset={config.preset!r}, which sets it itself; "
+                f"leave {name} at {usual!r}, or give a budget instead of the preset"
+            )
     chosen = {name: getattr(config, name, None) or None for name in ("include", "exclude")}
     return chosen | {"epitome_dtype": getattr(config, "epitome_dtype", "float")}
 

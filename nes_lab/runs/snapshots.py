@@ -5,8 +5,8 @@ epitomes, as a tensor ``<layer>/epitome``. Up to :data:`STEPS_WITH_EPITOMES` sna
 a tensor ``<layer>/epitome8`` of 8-bit integers and a factor in the metadata. If the run keeps gradients of the epitomes, the
 same snapshots contain them, rounded, as a tensor ``<layer>/gradient8``. The file has a tensor ``<layer>/starts.<axis>``
 for each axis of the weight that has starts. An epitome that several layers read is kept once, under the name of the first
-of them. The factors of the windows of a flat epitome are a tensor ``<layer>/alpha``. The metadata of the file describes
-the shapes and options of each layer as JSON. This module needs numpy but not torch.
+of them. The factors of the windows of a flat epitome are a tensor ``<layer>/alpha``, of half precision where epitomes are
+rounded. The metadata of the file describes the shapes and options of each layer as JSON. This module needs numpy but not torch.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ STEPS_WITH_EPITOMES = 10
 """Largest number of snapshots between the first and the latest that keep rounded epitomes."""
 
 MOST_BYTES = 2 * 2**20
-"""Largest number of bytes of all rounded epitomes and gradients of a run. Large networks keep fewer of them, or none."""
+"""Largest number of bytes of all rounded epitomes, their factors and gradients of a run. Large networks keep fewer of them, or none."""
 
 _NAME = re.compile(r"step-(\d{8,12})\.safetensors")
 _PREFIX = "layer:"
@@ -91,8 +91,9 @@ def write_snapshot(path: Path, layers: Mapping[str, LayerSnapshot], epitomes: Ep
         for axis in axes:
             tensors[f"{name}/starts.{axis}"] = np.ascontiguousarray(layer.starts[axis])
         about |= {"windows": layer.windows, "reads": layer.reads} if layer.scope == "flat" else {}
-        if layer.alpha is not None and epitomes == "exact":
-            tensors[f"{name}/alpha"] = np.ascontiguousarray(layer.alpha, dtype=np.float32)
+        if layer.alpha is not None and epitomes != "none":
+            kind = np.float32 if epitomes == "exact" else np.float16
+            tensors[f"{name}/alpha"] = np.ascontiguousarray(layer.alpha, dtype=kind)
         metadata[_PREFIX + name] = json.dumps(about)
         if layer.reads not in ("", name):
             continue
@@ -167,7 +168,7 @@ def _layer(name: str, metadata: Mapping[str, str], keys: set[str], file: Any) ->
         is_rounded=rounded,
         gradient=unrounded("gradient"),
         windows=about.get("windows", 1),
-        alpha=file.get_tensor(f"{name}/alpha") if f"{name}/alpha" in keys else None,
+        alpha=file.get_tensor(f"{name}/alpha").astype(np.float32) if f"{name}/alpha" in keys else None,
         reads=about.get("reads", ""),
         starts=tuple(file.get_tensor(key) if key in keys else None for key in starts),
         **{key: tuple(about[key]) for key in _SHAPES},
@@ -203,8 +204,9 @@ def _most_steps(layers: Mapping[str, LayerSnapshot]) -> int:
     cells = sum(
         layer.epitome.size for name, layer in layers.items() if layer.epitome is not None and _keeps(name, layer)
     )
+    factors = 2 * sum(layer.alpha.size for layer in layers.values() if layer.alpha is not None)
     gradients = _cells_of_gradients(layers)
-    return min(STEPS_WITH_EPITOMES, (MOST_BYTES - gradients) // max(cells + gradients, 1))
+    return min(STEPS_WITH_EPITOMES, (MOST_BYTES - gradients) // max(cells + factors + gradients, 1))
 
 
 def _cells_of_gradients(layers: Mapping[str, LayerSnapshot]) -> int:

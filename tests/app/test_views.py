@@ -1018,16 +1018,18 @@ def test_epitomes_shows_a_shared_epitome_and_who_reads_a_cell(store):
         "boundary": "circular",
     }
     starts, cells = (np.arange(4.0).reshape(2, 2, 1) * 10,), np.arange(40.0)
-    layers = {name: LayerSnapshot(name, cells, starts, routing="random", reads="a", **flat) for name in ("a", "b")}
+    flat |= {"routing": "random", "reads": "a"}
+    layers = {name: LayerSnapshot(name, cells, starts, alpha=np.ones((2, 2, 1)), **flat) for name in ("a", "b")}
     run_id = store.create(ExperimentConfig().to_dict())
     with RunWriter(store, run_id) as writer:
         writer.snapshot(0, layers)
         writer.snapshot(5, layers)
         writer.status("finished")
     at = open_page("epitomes", run=run_id, layer="b", cell="12")
-    assert not at.exception
+    assert [reader["name"] for reader in explored(at)["layer"]["readers"]] == ["a", "b"]
     assert figures(at)[0]["layout"]["title"]["text"] == "Epitome of 40 cells, read by 2 layers"
     assert list(at.dataframe[0].value["name"]) == ["a", "a", "b", "b"]
     for picture in ("Atlas", "Patches", "Routing map", "Coverage", "Trajectories"):
-        at = open_page("epitomes", run=run_id, layer="b", picture=picture, compare="true")
-        assert not at.exception and len(figures(at)) == 2
+        at = open_page("epitomes", run=run_id, layer="b", picture=picture, compare="true", cell="40")
+        assert not at.dataframe  # there is no such cell
+        assert not at.exception and len(figures(at)) == 1

@@ -240,7 +240,7 @@ FITTED = {"params": "50%", "initial_weights": "fit", "search_starts": True, "cal
         ({}, "latency_ms or several"),
         ({"madds": "50%", "sequential": True}, "sequential=true needs calibration.* such as 256"),
         (FITTED | {"params": None, "preset": "small_file"}, "sequential=true does not go with preset='small_file'"),
-        (FITTED | {"windows": 2}, "sequential=true does not go with share='layer', windows=2"),
+        (FITTED | {"share": "stage"}, "sequential=true does not go with share='stage'"),
         ({"madds": "50%", "patch_channels": [4, 8, 16]}, "or a pair such as 16,32"),
         ({"madds": "50%", "patch_channels": "0,4"}, "or a pair such as 16,32"),
         ({"madds": "50%", "patch_channels": True}, "or a pair such as 16,32"),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import pytest
 import torch
+from torch import nn
 from torch._dynamo.utils import counters
 
 from nes_lab.epitome import constants, row_operations
 from nes_lab.execution.registry import EXECUTIONS
+from nes_lab.nn import compiled_step
+from nes_lab.nn.compiled_facts import layer_numbers
 from nes_lab.nn.conv import EpitomeConv1d, EpitomeConv2d
 from nes_lab.nn.layer import EpitomeLayer
 
@@ -123,8 +127,46 @@ def test_compiled_starts_at_and_beyond_their_bounds_get_the_gradients_of_the_eag
         torch.testing.assert_close(a, b, msg=name)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pixels", "options"),
+    [
+        (3, 2, 9, {"routing": "free"}),
+        (1, 2, 6, {"routing": "free", "boundary": "circular"}),  # one matrix product for all samples
+        (1, 1, 12, {"routing": "free", "patch_channels": (24, 4)}),  # gradients from that of the complete weight
+        (3, 1, 6, {"routing": "learner", "patch_channels": (4, 16)}),
+        (1, 2, 24, {"routing": "learner", "squash": "sigmoid", "boundary": "circular"}),
+        (1, 1, 6, {"routing": "learner", "squash": "sigmoid"}),
+    ],
+)
+def test_a_compiled_step_with_learned_starts_does_what_the_eager_one_does(kernel, stride, pixels, options):
+    """Output, gradients of input, epitome, bias and starts or index learner, and what is stored."""
+    torch.compiler.reset()
+    torch.manual_seed(0)
+    options = {"patch_channels": (4, 4), **options}
+    cells = (24 if options["patch_channels"][0] == 24 else 12, 16 if options["patch_channels"][1] == 16 else 10)
+    layer = EpitomeConv2d(
+        16, 24, kernel, stride, kernel // 2, epitome_shape=(*cells, kernel, kernel), execution="factored", **options
+    )
+    for name, tensor in layer.routing.named_parameters():
+        nn.init.normal_(tensor, std=0.5 if "offsets" in name else 0.2)
+    eager, x = copy.deepcopy(layer), torch.randn(3, 16, pixels, pixels)
+    outputs, inputs = [], []
+    for forward in (torch.compile(layer, fullgraph=True, backend="aot_eager"), eager):
+        inputs.append(x.clone().requires_grad_())
+        outputs.append(forward(inputs[-1].sin()))
+        outputs[-1].sin().mean().backward()
+    close = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-7)
+    close(*outputs)
+    close(inputs[0].grad, inputs[1].grad)
+    for (name, a), b in zip(layer.named_parameters(), eager.parameters(), strict=True):
+        assert a.grad.any(), name
+        close(a.grad, b.grad, msg=name)
+    for (name, a), b in zip(layer.named_buffers(), eager.buffers(), strict=True):
+        close(a, b, msg=name)
+
+
 def test_the_compiler_sees_few_operations_of_learned_starts():
-    """They once were 60 per axis, and took most of the time to compile a network."""
+    """They once were 60 per axis, and took most of the time to compile a network. Now a step is one operator."""
     from torch._functorch.aot_autograd import aot_module_simplified, make_boxed_func
 
     torch.compiler.reset()
@@ -140,7 +182,7 @@ def test_the_compiler_sees_few_operations_of_learned_starts():
     )
     compiled(x).sum().backward()
     forward, backward = counts
-    assert forward < 60 and backward < 40
+    assert forward < 15 and backward < 10
 
 
 def test_the_compiler_knows_the_layout_of_gradients_at_bounds():
@@ -151,11 +193,30 @@ def test_the_compiler_knows_the_layout_of_gradients_at_bounds():
     )
 
 
+@pytest.mark.parametrize("routing", ["free", "learner"])
+@pytest.mark.parametrize(("kernel", "pixels"), [(3, 6), (1, 6), (1, 20)])
+def test_the_compiler_knows_shapes_and_layouts_of_a_compiled_step(kernel, pixels, routing):
+    """Also of what is kept for the gradients: of a convolution, of one matrix product, and of gradients by the complete weight."""
+    layer = EpitomeConv2d(
+        16, 24, kernel, epitome_shape=(12, 10, kernel, kernel), patch_channels=(4, 4), routing=routing
+    )
+    x, epitome = torch.randn(3, 16, pixels, pixels), layer.epitome.detach()
+    starts = compiled_step._read_starts(layer.routing, x)
+    assert starts is not None
+    learned, fixed, settings = [t.detach() for t in starts[0]], starts[1], starts[2]
+    numbers, tests = layer_numbers(layer.op, layer.geometry, (0, 1)), ("test_schema", "test_faketensor")
+    step, rest = (x, epitome, None, learned, fixed, numbers, settings, 123), (numbers, settings, 123)
+    torch.library.opcheck(torch.ops.nes_lab.factored_step.default, step, test_utils=tests)
+    y, *kept = torch.ops.nes_lab.factored_step(*step)
+    gradients = (y, x, epitome, *kept, learned if settings else [], fixed[-2:], *rest)
+    torch.library.opcheck(torch.ops.nes_lab.factored_gradients.default, gradients, test_utils=tests)
+
+
 def test_the_operator_of_dot_products_keeps_no_tensor(monkeypatch):
     """If a CUDA graph records it, the memory of a tensor that is made in it belongs to the graph, so nothing may keep the tensor."""
     torch.compiler.reset()
     monkeypatch.setattr(constants, "_kept", {})
-    layer, x = _layer("factored", "free")
+    layer, x = _layer("wrapped", "free")
     torch.compile(layer, fullgraph=True, backend="aot_eager")(x).sum().backward()
     assert layer.routing.start_offsets_out.grad.any()
     assert not [build for build, *_ in constants._kept if build is row_operations._channels]

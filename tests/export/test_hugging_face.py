@@ -3,20 +3,24 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.utils import prune
 
 import nes_lab
 from nes_lab.after_import import call_after
 from nes_lab.errors import CheckpointError
+from nes_lab.export.hugging_face import EpitomeList, EpitomeMethod
 from nes_lab.export.outline import layer_record, named_epitome_layers
 from nes_lab.export.rebuild import put_epitome_layers_
 from tests.export.networks import MODES, Net, compressed, stirred
 from tests.export.saving import NAMES
+from tests.shared_epitomes import dense_net, owners
 
 IDS = torch.arange(10).reshape(2, 5)
 
@@ -68,6 +72,45 @@ def test_from_pretrained_of_transformers_in_another_process_and_without_the_head
     assert torch.equal(torch.load(tmp_path / "y.pt", weights_only=True), model(IDS).logits)
 
 
+@pytest.mark.parametrize(("share", "stores"), [("network", 1), ("stage", 2)])
+def test_transformers_writes_a_shared_epitome_once_and_ties_it_again(bert, share, stores, tmp_path):
+    model = nes_lab.compress(
+        bert, params=0.6, share=share, windows=2, exclude=("classifier",), example_input={"input_ids": IDS}
+    )
+    model.save_pretrained(tmp_path)
+    saved = load_file(tmp_path / "model.safetensors")
+    readers = len(list(named_epitome_layers(model)))
+    firsts = [name for name in saved if name.endswith(".epitome")]
+    assert len(firsts) == stores < readers and sum(name.endswith(".alpha") for name in saved) == readers
+    again, info = type(bert).from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    assert [name for name, _ in again.named_parameters()] == [name for name, _ in model.named_parameters()]
+    assert torch.equal(again(IDS).logits, model(IDS).logits)
+    base: Any = type(bert.bert).from_pretrained(tmp_path)  # the names of the layers are others there
+    assert torch.equal(base(IDS)[0], again.bert(IDS)[0])
+    base.save_pretrained(tmp_path / "base")
+    assert torch.equal(type(bert).from_pretrained(tmp_path / "base").bert(IDS)[0], base(IDS)[0])
+    for lacking in (firsts[0], firsts[0].replace("epitome", "alpha")):
+        save_file({name: saved[name] for name in saved if name != lacking}, tmp_path / "model.safetensors")
+        with pytest.raises(CheckpointError, match=f"the folder lacks '?{lacking}"):
+            type(bert).from_pretrained(tmp_path)
+
+
+def test_transformers_cannot_load_a_part_that_lacks_the_shared_epitome(bert, tmp_path):
+    class Headed(type(bert)):
+        def __init__(self, config):
+            super().__init__(config)
+            self.bert = self._modules.pop("bert")  # the part comes after the classifier
+
+    torch.manual_seed(0)
+    dense = Headed(bert.config).eval()
+    model = nes_lab.compress(dense, params=0.6, share="network", example_input={"input_ids": IDS})
+    model.save_pretrained(tmp_path)
+    assert torch.equal(Headed.from_pretrained(tmp_path)(IDS).logits, model(IDS).logits)
+    with pytest.raises(CheckpointError, match="reads the epitome of 'classifier', which this network does not have"):
+        type(bert.bert).from_pretrained(tmp_path)
+
+
 def test_save_pretrained_of_transformers_bakes_masks_and_keeps_dtypes(bert, tmp_path):
     model = small(bert, "free").bfloat16()
     prune.l1_unstructured(model.bert.encoder.layer[0].output.dense, "epitome", 0.5)
@@ -113,6 +156,33 @@ def test_put_epitome_layers_makes_the_layers_of_another_network(routing):
         put_epitome_layers_(Net(), {"other": layer_record(model.conv)})
     with pytest.raises(CheckpointError, match="'stem' had a weight of"):
         put_epitome_layers_(Net(), {"stem": layer_record(model.conv)})
+
+
+class Configured(nn.Sequential):
+    """A network that its configuration makes, as those of transformers are."""
+
+    def __init__(self, config):
+        super().__init__(*dense_net(config.seed).children())
+        self.config = config
+
+
+@pytest.mark.parametrize("epitome_dtype", ["float", "int8"])
+def test_layers_that_share_an_epitome_are_saved_with_it_once(epitome_dtype):
+    dense, images = Configured(SimpleNamespace(seed=0)), torch.randn(2, 1, 8, 8)
+    options = {"share": "network", "windows": 2, "include": ("*",), "epitome_dtype": epitome_dtype}
+    model = nes_lab.compress(dense, params="60%", example_input=images, **options).eval()
+    method, made = EpitomeMethod(), Configured(SimpleNamespace(seed=1)).eval()
+    method.quantization_config = EpitomeList()
+    tensors, _ = method.get_state_dict_and_metadata(model)
+    assert [name for name in tensors if "epitome" in name] == ["0.epitome"]
+    records = method.quantization_config.epitome_layers
+    assert [record.get("reads") for record in records.values()] == [None, "0", "0"]
+    assert method.quantization_config.schema == 2 and EpitomeList({"a": {}}).schema == 1  # older versions refuse 2
+    method._process_model_before_weight_loading(made)
+    assert made.state_dict().keys() == tensors.keys()  # transformers misses nothing
+    method._process_model_after_weight_loading(made)
+    made.load_state_dict(tensors, strict=False)
+    assert owners(made) == 1 and torch.equal(made(images), model(images))
 
 
 def test_call_after_calls_a_function_once_a_module_is_imported(tmp_path, monkeypatch):

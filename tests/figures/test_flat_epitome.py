@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,6 @@ import torch
 import nes_lab
 from nes_lab import figures
 from nes_lab.errors import OptionError
-from nes_lab.figures.explorer_data import explorer_data
 from nes_lab.nn.inspect import snapshot_layers
 from tests.shared_epitomes import shared_net
 
@@ -51,10 +52,30 @@ def test_large_epitomes_are_drawn_as_means() -> None:
     assert np.nanmean(z) == pytest.approx(layer.epitome.mean().item(), abs=1e-3)
 
 
+def test_patch_chooser_marks_the_cells_of_all_windows() -> None:
+    layer = snapshot_layers(shared_net("random"))["7"]
+    assert layer.alpha is not None and layer.starts[0] is not None
+    figure = figures.patch_chooser(layer)
+    width = np.asarray(figure.data[0].z).shape[1]
+    steps = figure.layout.sliders[0].steps
+    wrapping = 0
+    for (row, column), step in zip(np.ndindex(3, 12), steps, strict=False):
+        xs, ys = (np.array(step.args[0][axis][1], float).reshape(-1, 6) for axis in "xy")
+        marked = [int(y[0] + 0.5) * width + np.arange(x[0] + 0.5, x[1] + 0.5) for x, y in zip(xs, ys, strict=True)]
+        starts = layer.starts[0][row, column]
+        read = (starts[:, None] + np.arange(16)) % layer.epitome_shape[0]
+        assert sorted(np.concatenate(marked)) == sorted(read.ravel())
+        wrapping += len(xs) > 2
+        assert (
+            step.label.startswith(f"({row}, {column}): ")
+            and f"{layer.alpha[row, column, 1]:.2g} × cells from {starts[1]:g}" in step.label
+        )
+    assert wrapping  # a window continues on the next line or at the first cell
+
+
 def test_pictures_that_cannot_draw_it_say_which_can() -> None:
-    for draw in (lambda: figures.patch_chooser(LAYERS["0"]), lambda: explorer_data({0: LAYERS["0"]})):
-        with pytest.raises(OptionError, match="shared_epitome"):
-            draw()
+    with pytest.raises(OptionError, match="patches_on_epitome draws it"):
+        figures.patch_chooser(replace(LAYERS["0"], epitome=None))
     plain = nes_lab.EpitomeLinear(8, 8, epitome_shape=(4, 4)).snapshot("fc")
     with pytest.raises(OptionError, match="scope='separable'"):
         figures.shared_epitome({"fc": plain}, "fc")

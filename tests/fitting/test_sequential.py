@@ -36,6 +36,18 @@ def test_each_layer_corrects_the_errors_of_the_layers_before_it():
     assert output_error(net, in_turn, unseen) < 0.8 * output_error(net, at_once, unseen)
 
 
+FLAT = {"scope": "flat", "routing": "free", "patch_channels": (1, 1), "snap": True}
+
+
+def test_flat_epitomes_are_fitted_layer_after_layer_too():
+    net, x, unseen = deep_network(), batches(4), torch.cat(batches(1, seed=9))
+    small = nes_lab.plan_for_budget(net, nes_lab.Budget(params="35%"), x[0][:1], **FLAT)
+    options = {"search_starts": True, "calibration": x}
+    (at_once, _), (in_turn, report) = (nes_lab.fit(net, small, sequential=s, **options) for s in (False, True))
+    assert output_error(net, in_turn, unseen) < 0.7 * output_error(net, at_once, unseen)
+    assert all(layer.error_after < layer.error_before for layer in report.layers)
+
+
 def test_norms_get_the_variance_of_their_new_inputs():
     """Norms that are measured again on the same batches then change little, though least squares shrink what a layer puts out."""
     x = batches(4)
@@ -124,8 +136,10 @@ def test_a_sequential_fit_that_is_not_possible_is_refused():
         nes_lab.fit(net, plan(), sequential=True)
     with pytest.raises(OptionError, match="sequential=1; give True or False"):
         nes_lab.fit(net, plan(), calibration=x, sequential=1)
-    with pytest.raises(OptionError, match="epitome of layer '0' is flat"):
-        nes_lab.fit(net, plan(share="20%", windows=2, scope="flat", routing="random"), calibration=x, sequential=True)
+    options = {"share": "network", "windows": 2, "routing": "random"}
+    shared = nes_lab.plan_for_budget(net, nes_lab.Budget(params="20%"), x[0][:1], **options)
+    with pytest.raises(OptionError, match=r"layers '0' and '3' share an epitome"):
+        nes_lab.fit(net, shared, calibration=x, sequential=True)
 
 
 def test_a_layer_that_gets_other_inputs_in_the_compressed_network_is_named():

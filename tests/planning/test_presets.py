@@ -123,6 +123,15 @@ def test_a_configuration_with_a_preset_leaves_out_the_layers_it_excludes(name):
         plan_from_config(model, x, config)
 
 
+@pytest.mark.parametrize(("option", "value"), [("routing", "free"), ("share", "network"), ("round_to", 2)])
+@pytest.mark.parametrize("name", ["small_file", "both_axes"])
+def test_a_configuration_with_an_option_that_its_preset_would_not_follow_is_refused(name, option, value):
+    config = load_config({"compression": {"preset": name, option: value}}).compression
+    says = f"{option}={value!r} does not go with preset='{name}', which sets it itself; leave {option} at"
+    with pytest.raises(OptionError, match=says):
+        plan_from_config(nes_lab.create_backbone("cifar_resnet14"), torch.randn(1, 3, 32, 32), config)
+
+
 def test_small_file_has_larger_patches_for_1x1_convolutions_and_keeps_thin_and_depthwise_layers():
     model = nes_lab.create_backbone("small_mobilenetv2", in_channels=1)
     plan = nes_lab.preset("small_file", model, torch.randn(1, 1, 8, 8))

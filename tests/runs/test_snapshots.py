@@ -148,7 +148,7 @@ def test_a_shared_epitome_is_written_once_and_read_for_every_layer(tmp_path, epi
             "random",
             gradient=cells,
             windows=2,
-            alpha=np.ones((2, 2, 2)),
+            alpha=np.full((2, 2, 2), 0.75, np.float32),
             reads="a",
         )
         for name, (weight, patch) in shapes.items()
@@ -162,4 +162,4 @@ def test_a_shared_epitome_is_written_once_and_read_for_every_layer(tmp_path, epi
         assert (layer.epitome is None) == (epitomes == "none")
         if layer.epitome is not None:
             np.testing.assert_allclose(layer.epitome, cells, atol=0.02 if epitomes == "rounded" else 0)
-        assert (layer.alpha is None) == (epitomes != "exact")
+        assert epitomes == "none" if layer.alpha is None else np.all(layer.alpha == np.float32(0.75))

@@ -12,6 +12,7 @@ from nes_lab.runs.handle import RunHandle
 from nes_lab.runs.store import RunStore
 from nes_lab.widgets.epitome_explorer import EpitomeExplorer
 from tests.figures.samples import write_run
+from tests.shared_epitomes import shared_net
 
 
 def network() -> nn.Sequential:
@@ -31,6 +32,12 @@ def test_it_draws_a_layer_a_network_or_a_run(tmp_path):
     assert explorer.data["steps"] == [0, 30, 60] and set(explorer.data["gradients"]) == {"30", "60"}
     assert explorer.data["about"]["title"] == "a run"
     assert "blocks.1" in repr(explorer) and "3 steps" in repr(explorer)
+
+
+def test_it_names_the_layers_that_share_an_epitome():
+    explorer = EpitomeExplorer(shared_net(), layer="7")
+    assert [reader["name"] for reader in explorer.data["readers"]] == ["0", "2", "7"]
+    assert "from epitome" in repr(explorer) and explorer._repr_mimebundle_()[0]["image/png"]
 
 
 def test_it_sends_one_small_module_and_a_text_for_places_without_widgets():

@@ -8,11 +8,12 @@ import { patchGrid } from "./sampling.js";
 import { escaped, number, thinned } from "./numbers.js";
 import { diverging, heat, luminance, sequential } from "./colors.js";
 import { download, prepare, rowsOf } from "./files.js";
-import { LayerView } from "./view.js";
-import { moveLines, paintEpitome, paintMoves, paintWeight, paintWindow, windowRows, windowSize } from "./panes.js";
-import { LEARNED, cellWords, finding, head, kept, patchWords, sizes } from "./words.js";
+import { viewOf } from "./flat_view.js";
+import { paintMoves, paintWeight } from "./panes.js";
+import { LEARNED, head, kept } from "./words.js";
 import { paintThumbs, thumb } from "./film.js";
 import { FRAME, STYLE, column, told } from "./explorer_style.js";
+import { kindOf } from "./kinds.js";
 
 const TALLEST = 400; // pixels
 const COLORS = ["value", "change", "reuse", "gradient"];
@@ -64,7 +65,7 @@ class Explorer {
     this.shown = text;
     this.data = data;
     this.runs = runs;
-    this.views = runs.filter((each) => !each.missing).map((each) => new LayerView(each));
+    this.views = runs.filter((each) => !each.missing).map(viewOf);
     const middle = Math.floor(this.views[0].kernels.length / 2);
     if (!sameLayer) Object.assign(this.state, { position: [0, 0], cell: null, pinned: false, kernel: middle });
     if (follows || !data.steps.includes(this.state.step)) this.state.step = data.steps.at(-1);
@@ -74,15 +75,12 @@ class Explorer {
   /** Choose what an address names. Values that the data does not have are ignored. */
   apply(view) {
     const { data, state } = this;
-    const pair = (text, shape) => {
-      const numbers = /^\d{1,6}\.\d{1,6}$/.test(text || "") ? text.split(".").map(Number) : null;
-      return numbers && numbers.every((index, axis) => index < shape[axis]) ? numbers : null;
-    };
     if (data.steps.includes(Number(view.step)) && view.step !== undefined) state.step = Number(view.step);
     if (COLORS.includes(view.color)) state.color = view.color;
     if (/^\d{1,4}$/.test(view.kernel || "") && this.views[0].kernels[Number(view.kernel)]) state.kernel = Number(view.kernel);
-    const [pin, cell] = [pair(view.pin, data.weightShape), pair(view.cell, data.epitomeShape)];
-    if (pin) Object.assign(state, { position: pin, pinned: true });
+    const pin = /^\d{1,6}\.\d{1,6}$/.test(view.pin || "") ? view.pin.split(".").map(Number) : null;
+    if (pin && pin.every((index, axis) => index < data.weightShape[axis])) Object.assign(state, { position: pin, pinned: true });
+    const cell = this.views[0].cellNamed(view.cell);
     if (cell) Object.assign(state, { cell, pinned: true });
   }
 
@@ -122,7 +120,7 @@ class Explorer {
       if (run.missing) continue;
       const view = this.views[at];
       view.end = at ? `-${at}` : "";
-      box.innerHTML = column(view.end) + (compares ? told(view.end) : "");
+      box.innerHTML = column(view.end, kindOf(view)) + (compares ? told(view.end) : "");
       this.listenColumn(view);
       at += 1;
     }
@@ -185,7 +183,8 @@ class Explorer {
     const { state } = this;
     this.views.forEach((view) => view.compute(state.step, state.kernel, state.color));
     this.limit = Math.max(...this.views.map((view) => view.limit), 1e-12); // one color scale for all columns
-    const text = finding(this.views[0], state.color);
+    this.storeLimit = Math.max(...this.views.map((view) => view.storeLimit), 1e-12);
+    const text = kindOf(this.views[0]).finding(this.views[0], state.color);
     const lacking = state.color === "gradient" && !this.views[0].gradients.size;
     this.part("finding").innerHTML = lacking ? `<b>No gradients.</b> ${escaped(this.data.gradientNote)}` : text;
     this.part("scale").hidden = lacking;
@@ -194,11 +193,17 @@ class Explorer {
   }
 
   paintScale() {
+    const isFlat = this.views.some((view) => view.isFlat);
+    const scales = isFlat && this.state.color !== "reuse" ? [["weight", this.limit], [this.views.every((view) => view.isFlat) ? "epitome" : "flat epitome", this.storeLimit]] : [["", this.limit]];
+    this.part("scale").innerHTML = scales.map(([name, limit]) => this.scaleOf(limit, name)).join("");
+  }
+
+  scaleOf(limit, name) {
     const { color } = this.state;
-    const stops = Array.from({ length: 11 }, (_, i) => this.colorOf()(color === "reuse" ? (i / 10) * this.limit : (i / 5 - 1) * this.limit));
+    const stops = Array.from({ length: 11 }, (_, i) => this.colorOf(limit)(color === "reuse" ? (i / 10) * limit : (i / 5 - 1) * limit));
     const shades = stops.map((rgb) => `rgb(${rgb.map(Math.round).join(",")})`).join(", ");
-    const ends = color === "reuse" ? ["0", number(this.limit).replace(/\.0+$/, "")] : [number(-this.limit), number(this.limit)];
-    this.part("scale").innerHTML = `${ends[0]} <i style="background: linear-gradient(90deg, ${shades})"></i> ${ends[1]}`;
+    const ends = color === "reuse" ? ["0", number(limit).replace(/\.0+$/, "")] : [number(-limit), number(limit)];
+    return `<span>${name} ${ends[0]} <i style="background: linear-gradient(90deg, ${shades})"></i> ${ends[1]}</span>`;
   }
 
   /** The position of the weight under the pointer, or null. */
@@ -239,21 +244,19 @@ class Explorer {
   click(view, event) {
     const { left, top, scale } = view.ruler;
     const box = event.currentTarget.getBoundingClientRect();
-    const cell = [Math.floor((event.clientY - box.top - top) / scale), Math.floor((event.clientX - box.left - left) / scale)];
-    const inside = cell.every((index, axis) => index >= 0 && index < view.layer.epitomeShape[axis]);
-    const chosen = inside && String(cell) !== String(this.state.cell) ? cell : null;
+    const cell = view.cellAt([(event.clientY - box.top - top) / scale, (event.clientX - box.left - left) / scale]);
+    const chosen = String(cell) === String(this.state.cell) ? null : cell;
     this.set({ cell: chosen, pinned: chosen !== null });
   }
 
   cellKey(view, event) {
     const { cell, pinned } = this.state;
     if (event.key === "Escape") this.set({ cell: null, pinned: false });
-    if (event.key === "Enter") this.set({ pinned: !pinned, cell: cell || [0, 0] });
+    if (event.key === "Enter") this.set({ pinned: !pinned, cell: cell || view.cellBeside(null) });
     const arrow = ARROWS[event.key];
     if (!arrow) return;
     event.preventDefault();
-    const next = (cell || [0, 0]).map((index, axis) => Math.min(Math.max(index + (cell ? arrow[axis] : 0), 0), view.layer.epitomeShape[axis] - 1));
-    this.set({ cell: next });
+    this.set({ cell: view.cellBeside(view.inside(cell), arrow) });
   }
 
   play() {
@@ -295,7 +298,7 @@ class Explorer {
     if (this.look && dark !== this.look.dark) this.views.forEach((view) => (view.images = new Map()));
     const blue = (opacity) => (dark ? `rgba(86,180,233,${opacity})` : `rgba(0,114,178,${opacity})`);
     const changed = !this.look || dark !== this.look.dark;
-    this.look = { dark, ink, blue, image: (view, matrix) => this.image(view, matrix) };
+    this.look = { dark, ink, blue, card: this.background(), image: (view, matrix) => this.image(view, matrix) };
     if (changed) this.paintScale();
     this.part("slider").value = this.data.steps.indexOf(this.state.step);
     this.part("slider").setAttribute("aria-valuetext", `step ${this.state.step}`);
@@ -311,18 +314,20 @@ class Explorer {
   write(view) {
     const { state } = this;
     const release = state.pinned && !view.end ? `<p><button data-part="release">Let go</button> <span class="dim">or press Escape</span></p>` : "";
-    const words = cellOf(view, state) ? cellWords(view, state) : patchWords(view, state, view.others);
+    const kind = kindOf(view);
+    const words = view.inside(state.cell) ? kind.cellWords(view, state) : kind.patchWords(view, state, view.others);
     this.part(`words${view.end}`).innerHTML = words + release;
   }
 
   image(view, matrix) {
-    if (!view.images.has(matrix)) view.images.set(matrix, heat(matrix, this.colorOf()));
+    if (!view.images.has(matrix)) view.images.set(matrix, heat(matrix, this.colorOf(matrix.isStore ? this.storeLimit : this.limit, matrix.limit)));
     return view.images.get(matrix);
   }
 
-  colorOf() {
-    if (this.state.color === "reuse") return sequential(this.limit);
-    return diverging(this.limit, this.look?.dark ? [38, 42, 52] : [247, 247, 247]);
+  /** Colors up to a limit. `values` is the limit of a picture that shows values, whatever else the colors show. */
+  colorOf(limit, values) {
+    if (this.state.color === "reuse" && !values) return sequential(limit);
+    return diverging(values || limit, this.look?.dark ? [38, 42, 52] : [247, 247, 247]);
   }
 
   background() {
@@ -332,10 +337,9 @@ class Explorer {
   paintColumn(view) {
     const { state, look } = this;
     const { end, layer } = view;
-    const patch = view.patchOf(state.position);
-    const cell = cellOf(view, state);
+    const [patch, cell] = [view.shownPatch(state), view.inside(state.cell)];
     const [rows, columns] = patchGrid(layer);
-    const texts = sizes(view, rows, columns);
+    const texts = kindOf(view).sizes(view, rows, columns);
     this.part(`weight-size${end}`).textContent = this.runs.length > 1 ? `${rows} × ${columns} patches` : texts.weight;
     this.part(`epitome-size${end}`).textContent = texts.epitome;
     this.part(`head${end}`).innerHTML = this.runs.length > 1 ? head(view, state.step, state.color) : "";
@@ -354,45 +358,41 @@ class Explorer {
   paintEpitome(view, patch, cell, room) {
     const { look } = this;
     const { end, cells, frame, layer } = view;
-    const [left, top] = [46, 40];
-    const wide = room > 560 && this.runs.length === 1;
-    const scale = Math.min(((wide ? 0.6 : 1) * room - left - 10) / cells.columns, (TALLEST - top) / cells.rows, frame.scale * 1.6, 26);
+    const kind = kindOf(view);
+    const [left, top] = kind.margins(view);
+    const wide = room > 560 && this.runs.length === 1 && !view.isFlat;
+    const scale = Math.min(((wide ? 0.6 : 1) * room - left - 10) / cells.columns, (TALLEST - top) / cells.rows, view.isFlat ? 26 : frame.scale * 1.6, 26);
     view.ruler = { left, top, scale };
     const [width, height] = [left + cells.columns * scale + 10, cells.rows * scale + top + 8];
     const marks = { ...view.ruler, patch, cell };
-    this.pane(`epitome${end}`, width, height, (pen) => paintEpitome(pen, view, look, marks), () => rowsOf(view.shownCells));
-    const box = windowSize(view, patch, wide ? room - width - 34 : room);
+    this.pane(`epitome${end}`, width, height, (pen) => kind.paintCells(pen, view, look, marks), () => kind.cellRows(view));
+    const box = kind.windowSize(view, patch, wide ? room - width - 34 : room);
     const canvas = this.part(`epitome${end}`);
-    canvas.setAttribute("aria-label", `The epitome of ${layer.name}, ${layer.epitomeShape.join(" by ")} cells. The patch is read from ${box.text}.${cell ? ` Cell ${cell.join(", ")} is chosen.` : ""}`);
+    canvas.setAttribute("aria-label", `The epitome of ${layer.name}, ${layer.epitomeShape.join(" by ")} cells. The patch is read from ${box.where || box.text}.${cell ? ` Cell ${cell.join(", ")} is chosen.` : ""}`);
     const shown = this.runs.length === 1 && box.scale >= 2;
     this.part(`window-box${end}`).hidden = !shown;
     if (!shown) return;
     const name = `window${end}`;
-    this.pane(name, box.width, box.height, (pen) => paintWindow(pen, view, look, { ...box, patch }), () => windowRows(view, patch));
-    this.part(name).setAttribute("aria-label", `The window of patch ${patch.join(", ")}: ${box.text}`);
+    this.pane(name, box.width, box.height, (pen) => kind.paintWindow(pen, view, look, { ...box, patch, cell }), () => kind.windowRows(view, patch));
+    this.part(name).setAttribute("aria-label", `${kind.windowTitle}, patch ${patch.join(", ")}: ${box.text}`);
     this.part(`window-text${end}`).textContent = box.text;
   }
 
   paintMoves(view) {
     const { end, data } = view;
-    const patch = view.patchOf(this.state.position);
+    const patch = view.shownPatch(this.state);
     const canvas = this.part(`moves${end}`);
-    const all = data.steps.length > 1 ? moveLines(view, patch) : [];
+    const all = data.steps.length > 1 ? kindOf(view).moveLines(view, patch) : [];
     const lines = LEARNED.includes(data.routing) ? all : [];
     canvas.hidden = !lines.length;
     canvas.style.display = lines.length ? "" : "none";
     const still = all.length ? "The starts of this run are not learned: they do not move." : "The cells are read in order: there are no starts that could move.";
     const none = data.steps.length > 1 ? still : "One step was saved so far.";
-    this.part(`moves-note${end}`).textContent = lines.length ? "Solid: starts of output patches. Dashed: of input patches." : none;
+    this.part(`moves-note${end}`).textContent = lines.length ? kindOf(view).moveNote : none;
     if (!lines.length) return this.panes.delete(`moves${end}`);
     const [width, height] = [Math.max(canvas.parentElement.clientWidth - 28, 200), 190];
     const table = () => [["step", "axis", "start", "move in cells"], ...lines.flatMap(({ axis, index, moves }) => moves.map((move, i) => [data.steps[i], axis ? "input" : "output", index, move]))];
     this.pane(`moves${end}`, width, height, (pen) => paintMoves(pen, view, this.look, { lines, patch, width, height }), table);
     canvas.setAttribute("aria-label", "How far each start has moved at each step, in cells");
   }
-}
-
-/** The chosen cell, if the epitome of a run has it; else null. */
-function cellOf(view, { cell }) {
-  return cell && cell.every((index, axis) => index < view.data.epitomeShape[axis]) ? cell : null;
 }

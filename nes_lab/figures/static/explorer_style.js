@@ -24,7 +24,8 @@ export const STYLE = `
   font: 12.5px/1.6 "Source Code Pro", "DejaVu Sans Mono", monospace; white-space: pre; overflow-wrap: normal; }
 .nes-ex .hot { color: color-mix(in srgb, var(--mark) 78%, var(--ink)); font-weight: 650; font-variant-numeric: tabular-nums; }
 .nes-ex .bar { display: flex; flex-wrap: wrap; gap: 8px 18px; align-items: center; margin-bottom: 12px; }
-.nes-ex .scale { display: inline-flex; gap: 6px; align-items: center; font-size: 13px; color: var(--soft); font-variant-numeric: tabular-nums; }
+.nes-ex .scale { display: inline-flex; flex-wrap: wrap; gap: 4px 16px; font-size: 13px; color: var(--soft); font-variant-numeric: tabular-nums; }
+.nes-ex .scale span { display: inline-flex; gap: 6px; align-items: center; white-space: nowrap; }
 .nes-ex .scale i { width: 110px; height: 10px; border-radius: 3px; border: 1px solid var(--line); }
 .nes-ex select, .nes-ex button { font: inherit; color: inherit; background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 4px 10px; }
 .nes-ex button:hover, .nes-ex select:hover { border-color: var(--soft); cursor: pointer; }
@@ -33,6 +34,7 @@ export const STYLE = `
 .nes-ex .tools button { background: transparent; border-color: transparent; padding: 1px 6px; font-size: 12px; color: var(--soft); }
 .nes-ex .tools button:hover, .nes-ex .tools button:focus-visible { color: var(--ink); border-color: var(--line); }
 .nes-ex .film { display: flex; flex-wrap: wrap; gap: 12px; align-items: center; } .nes-ex .film > div { flex: 1 1 220px; min-width: 0; }
+.nes-ex .film[hidden] { display: none; }
 .nes-ex .film > p { flex: 1 1 100%; margin: 0; }
 .nes-ex .thumbs { display: flex; gap: 6px; overflow-x: auto; padding: 2px 2px 4px; } .nes-ex .thumbs button { padding: 2px; border-radius: 5px; flex: none; font-size: 12px; }
 .nes-ex .thumbs button.now { border-color: var(--mark); box-shadow: 0 0 0 1px var(--mark); }
@@ -63,14 +65,14 @@ export const told = (end) => `<section data-part="words${end}" aria-live="${end 
   <section>${tools(`moves${end}`, "the moves of the starts")}<h3>Starts during training <small>moves, in cells</small></h3>
     <canvas data-part="moves${end}" role="img"></canvas><p class="dim" data-part="moves-note${end}"></p></section>`;
 
-/** HTML of one column: the weight and the epitome of a layer. `end` makes the names of its parts differ from those of the other columns. */
-export const column = (end) => `
+/** HTML of one column: the weight and the epitome of a layer. `end` makes the names of its parts differ from those of the other columns. `kind` has texts. */
+export const column = (end, kind) => `
   <div data-part="head${end}" class="head"></div>
   <section>${tools(`weight${end}`, "the weight")}<h3>Weight the layer uses <small data-part="weight-size${end}"></small></h3>
     <canvas data-part="weight${end}" tabindex="0" role="img"></canvas>
     ${end ? "" : `<p class="dim">Rows: output channels. Columns: input channels. <b style="color: var(--mark)">Orange</b>: the patch under the pointer.
-    Dashed: patches that read the same cells. Arrow keys move, Enter or a click keeps the patch.</p>`}</section>
+    ${kind.weightHelp} Arrow keys move, Enter or a click keeps the patch.</p>`}</section>
   <section>${tools(`epitome${end}`, "the epitome")}<h3>Epitome it is read from <small data-part="epitome-size${end}"></small></h3>
     <div class="pair"><canvas data-part="epitome${end}" tabindex="0" role="img"></canvas>
-    <div class="window" data-part="window-box${end}">${tools(`window${end}`, "the window")}<b>The window, magnified</b><canvas data-part="window${end}" role="img"></canvas><p class="dim" data-part="window-text${end}"></p></div></div>
-    ${end ? "" : `<p class="dim">Dots on the rulers: where patches start. Click a cell, or move with the arrow keys, to see which patches share it.</p>`}</section>`;
+    <div class="window" data-part="window-box${end}">${tools(`window${end}`, "the window")}<b>${kind.windowTitle}</b><canvas data-part="window${end}" role="img"></canvas><p class="dim" data-part="window-text${end}"></p></div></div>
+    ${end ? "" : `<p class="dim">${kind.cellHelp}</p>`}</section>`;

@@ -217,9 +217,9 @@ export function paintMoves(pen, view, look, { lines, patch, width, height }) {
     line(moves.map((move, i) => [x(steps[i]), y(move)]), hot ? HOT : look.blue(0.35), hot ? 2.2 : 1, axis ? [5, 3] : []);
   pen.setLineDash([]);
   let above = Infinity;
-  for (const { axis, moves } of kept.filter((each) => each.hot).sort((a, b) => a.moves.at(-1) - b.moves.at(-1))) {
+  for (const { axis, moves, label } of kept.filter((each) => each.hot).sort((a, b) => a.moves.at(-1) - b.moves.at(-1))) {
     above = Math.min(above - 14, y(moves.at(-1)) + 4);
-    write(`${axis ? "column" : "row"} ${patch[axis]}`, width - right + 5, above, "left", HOT);
+    write(label || `${axis ? "column" : "row"} ${patch[axis]}`, width - right + 5, above, "left", HOT);
   }
   write(`step ${steps[0]}`, left, height - 6, "left");
   write(steps.at(-1), width - right, height - 6, "right");

@@ -11,6 +11,7 @@ export class LayerView {
     this.gradients = decode(data.gradients, data.gradientFactors);
     this.kernels = positions(data.weightShape.slice(2));
     this.images = new Map();
+    this.storeLimit = 0; // cells have the colors of the weight
   }
 
   /** The saved step that is nearest to a step of another run. */
@@ -35,29 +36,62 @@ export class LayerView {
     this.step = this.nearest(step);
     const layer = (this.layer = this.at(this.step));
     const kernel = (this.kernel = this.kernels[Math.min(kernelIndex, this.kernels.length - 1)]);
-    this.weight = weightMatrix(layer, kernel);
+    this.weight = this.weightOf(layer, kernel);
     this.cells = this.plane(layer, kernel);
-    this.counts = readCounts(layer);
+    this.counts = this.countsOf(layer);
     [this.shownWeight, this.shownCells, this.limit] = [this.weight, this.cells, this.data.largest];
     if (color === "change") {
       const first = this.at(this.data.steps[0]);
-      this.shownWeight = minus(this.weight, weightMatrix(first, kernel));
+      this.shownWeight = minus(this.weight, this.weightOf(first, kernel));
       this.shownCells = minus(this.cells, this.plane(first, kernel));
       this.limit = largest(this.shownCells.values);
     } else if (color === "gradient" && layer.gradient) {
       const slopes = { ...layer, epitome: layer.gradient };
-      this.shownWeight = weightMatrix(slopes, kernel);
+      this.shownWeight = this.weightOf(slopes, kernel);
       this.shownCells = this.plane(slopes, kernel);
       this.limit = largest(this.shownCells.values);
     } else if (color === "gradient") {
       const none = (matrix) => ({ ...matrix, values: new Float32Array(matrix.values.length) });
       [this.shownWeight, this.shownCells, this.limit] = [none(this.weight), none(this.cells), 0];
     } else if (color === "reuse") {
-      const flat = { ...layer, epitomeShape: layer.epitomeShape.slice(0, 2), weightShape: layer.weightShape.slice(0, 2), epitome: this.counts.values };
-      [this.shownCells, this.shownWeight, this.limit] = [this.counts, weightMatrix(flat, []), largest(this.counts.values)];
+      [this.shownCells, this.shownWeight, this.limit] = [this.counts, this.reused(layer, kernel), largest(this.counts.values)];
     }
     this.images = new Map();
     this.readersAt = null;
+  }
+
+  weightOf(layer, kernel) {
+    return weightMatrix(layer, kernel);
+  }
+
+  countsOf(layer) {
+    return readCounts(layer);
+  }
+
+  /** How often the cells are read that each number of the weight reads, as a matrix. */
+  reused(layer) {
+    const flat = { ...layer, epitomeShape: layer.epitomeShape.slice(0, 2), weightShape: layer.weightShape.slice(0, 2), epitome: this.counts.values };
+    return weightMatrix(flat, []);
+  }
+
+  /** The cell that an address names, such as "3.5"; null if the epitome does not have it. */
+  cellNamed(text) {
+    return /^\d{1,6}\.\d{1,6}$/.test(text || "") ? this.inside(text.split(".").map(Number)) : null;
+  }
+
+  /** A cell, if the epitome has it; else null. */
+  inside(cell) {
+    return cell && cell.length === 2 && cell.every((index, axis) => index >= 0 && index < this.data.epitomeShape[axis]) ? cell : null;
+  }
+
+  /** The cell at a place of the picture of the epitome, counted in cells from its corner. */
+  cellAt([row, column]) {
+    return this.inside([Math.floor(row), Math.floor(column)]);
+  }
+
+  /** The cell beside another one, in the direction of an arrow. Without one, the first cell. */
+  cellBeside(cell, arrow) {
+    return (cell || [0, 0]).map((index, axis) => Math.min(Math.max(index + (cell ? arrow[axis] : 0), 0), this.data.epitomeShape[axis] - 1));
   }
 
   /** One kernel position of the epitome as a matrix. Where the kernel axis is sampled, the cell nearest to the position. */
@@ -74,6 +108,11 @@ export class LayerView {
   patchOf(position) {
     const grid = patchGrid(this.data);
     return position.map((index, axis) => Math.min(Math.floor(index / this.data.patchShape[axis]), grid[axis] - 1));
+  }
+
+  /** The patch whose window is drawn. */
+  shownPatch({ position }) {
+    return this.patchOf(position);
   }
 
   /** The patches that read a cell, counted once per cell and step. */
