@@ -36,7 +36,6 @@ NAMES = {
     "width_int8": "narrower network, weights in int8",
     "shared_int8": "one shared epitome in int8, sums of two windows",
     "generated": "weights generated from random bases",
-    "few_layers": "epitomes in wide layers only, one axis each, tiled starts (a plan for speed)",
     "lowrank": "split convolutions of low rank (Tucker)",
 }
 COSTS = {"madds": "multiply-adds", "params": "params", "stored_bytes": "stored bytes"}
