@@ -54,6 +54,7 @@ class Contender:
         plan: Options of the plan; empty for another method.
         fit: Options of the fit, besides the calibration.
         calibrate: Whether photographs calibrate the fit.
+        more: Whether four times as many photographs calibrate it.
         other: Function that makes the network of another method.
     """
 
@@ -63,6 +64,7 @@ class Contender:
     plan: dict[str, Any] = field(default_factory=dict)
     fit: dict[str, Any] = field(default_factory=dict)
     calibrate: bool = True
+    more: bool = False
     other: Callable[[Photographs, str], Result] | None = None
 
     def build(self, photographs: Photographs, seed: int) -> Result:
@@ -70,7 +72,7 @@ class Contender:
         if self.other is not None:
             return self.other(photographs, self.share)
         plan = nes_lab.plan_for_budget(photographs.dense, nes_lab.Budget(params=self.share), X, **self.plan)
-        calibration = photographs.calibration if self.calibrate else None
+        calibration = (photographs.more if self.more else photographs.calibration) if self.calibrate else None
         network, report = nes_lab.fit(photographs.dense, plan, seed=seed, calibration=calibration, **self.fit)
         calibrated = None if report.agreement is None else 100 * report.agreement
         return Result(network, plan.predicted.params, plan.predicted.madds, report.residual, calibrated)
@@ -160,6 +162,12 @@ CONTENDERS = (
         "head_80", "separable, patches of one channel; only the last convolution and the classifier",
         plan=ONES | {"include": LAYERS[1:]}, fit=SEARCH,
     ),
-    Contender("flat_80_sequential", "flat, patches of 1 x 4, layer after layer", plan=_flat((1, 4)), fit=IN_TURN),
+    Contender(
+        "head_80_more",
+        "separable, patches of one channel; only the last convolution and the classifier; 800 photographs",
+        plan=ONES | {"include": LAYERS[1:]},
+        fit=SEARCH,
+        more=True,
+    ),
 )  # fmt: skip
 """Contenders in the order in which they are measured."""

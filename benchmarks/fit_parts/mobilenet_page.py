@@ -64,8 +64,8 @@ def _verdict(data: Data) -> list[str]:
     ]
     if {"flat_80", "flat_80_uncalibrated"} <= rows.keys():
         says.append(
-            f"Without photographs, the means of the outputs are wrong, and agreement is {rows['flat_80_uncalibrated']['other']:.1f} "
-            f"instead of {rows['flat_80']['other']:.1f} %."
+            f"Without photographs, the means of the outputs are not corrected: {rows['flat_80_uncalibrated']['other']:.1f} instead of "
+            f"{rows['flat_80']['other']:.1f} %."
         )
     if {"flat_80", "flat_80_squares"} <= rows.keys():
         says.append(
@@ -73,7 +73,8 @@ def _verdict(data: Data) -> list[str]:
         )
     if {"flat_50", "flat_50_sequential"} <= rows.keys():
         says.append(
-            f"At 50 %, a fit layer after layer gives {rows['flat_50_sequential']['other']:.1f} %, a fit of all layers at once "
+            f"At 50 %, a fit layer after layer gives {rows['flat_50_sequential']['other']:.1f} % "
+            f"({rows['flat_50_sequential']['calibrated']:.1f} % on the photographs that calibrated it), a fit of all layers at once "
             f"{rows['flat_50']['other']:.1f} %."
         )
     return says
