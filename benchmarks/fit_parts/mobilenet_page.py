@@ -23,7 +23,7 @@ def mobilenet_section(data: Data) -> str:
         f"MobileNetV2 ({dense['params']:,} params, {dense['madds'] / 1e6:.1f} M multiply-adds at {f['size']} pixels) knows 1,000 "
         f"classes, and most of its layers are 1x1 convolutions with little rank to spare. Agreement is the share of {f['other']} "
         "photographs for which the compressed network predicts the same class as the dense one, before any training. None of them "
-        f"calibrated the fit; {f['calibration']} others did.\n\n"
+        f"calibrated the fit; {f['calibration']} others did, if the row names no other number.\n\n"
         + _table(data)
         + "\n\n"
         + " ".join(_verdict(data))
@@ -69,7 +69,13 @@ def _verdict(data: Data) -> list[str]:
         )
     if {"flat_80", "flat_80_squares"} <= rows.keys():
         says.append(
-            f"A patch of 2 x 2 channels joins two output channels, which may differ much in size: {rows['flat_80_squares']['other']:.1f} %."
+            "Patches of 2 x 2 channels, which join two output channels of perhaps different size: "
+            f"{rows['flat_80_squares']['other']:.1f} %."
+        )
+    if {"ones_80", "head_80"} <= rows.keys():
+        says.append(
+            "Separable epitomes keep more if they are only in the last convolution and the classifier, the widest layers: "
+            f"{rows['head_80']['other']:.1f} instead of {rows['ones_80']['other']:.1f} %."
         )
     if {"flat_50", "flat_50_sequential"} <= rows.keys():
         says.append(
