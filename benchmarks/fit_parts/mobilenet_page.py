@@ -60,7 +60,8 @@ def _verdict(data: Data) -> list[str]:
         f"Best at 80 % of the params: {best['title']}, {best['other']:.1f} %, which is {reached} the {TARGET} % that were the aim.",
         "Separable epitomes and SVD also save multiply-adds; flat epitomes save only params.",
         "The start of a flat window is one stored number, but it chooses among as many windows as the epitome has cells. So in short "
-        "patches, starts and factors say more about the weight than cells do.",
+        "patches, starts and factors say more about the weight than cells do. This is vector quantization with overlapping code words; "
+        "vector quantization with separate ones, which may store indices too, was not measured.",
     ]
     if {"flat_80", "flat_80_uncalibrated"} <= rows.keys():
         says.append(
@@ -68,10 +69,7 @@ def _verdict(data: Data) -> list[str]:
             f"{rows['flat_80']['other']:.1f} %."
         )
     if {"flat_80", "flat_80_squares"} <= rows.keys():
-        says.append(
-            "Patches of 2 x 2 channels, which join two output channels of perhaps different size: "
-            f"{rows['flat_80_squares']['other']:.1f} %."
-        )
+        says.append(f"Patches of 2 x 2 channels: {rows['flat_80_squares']['other']:.1f} %, level with those of 1 x 4.")
     if {"ones_80", "head_80"} <= rows.keys():
         says.append(
             "Separable epitomes keep more if they are only in the last convolution and the classifier, the widest layers: "
