@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
         made = contender.build(photographs, options.seed)
         seconds = time.process_time() - begun
         row: dict[str, Any] = {"title": contender.title, "params": made.params, "madds": made.madds}
-        row |= {"photographs": contender.calibrate, "other": photographs.agreement(made.network)}
+        row |= {"photographs": contender.calibrate, "other": round(photographs.agreement(made.network), 2)}
         row |= {k: round(v, 4) for k in ("calibrated", "residual") if (v := getattr(made, k)) is not None}
         record["rows"][contender.key] = row | {"processor_seconds": round(seconds, 1), "commit": commit()}
         write(MOBILENET, record)

@@ -278,22 +278,12 @@ def facts(options: argparse.Namespace, source: str) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Return the commit that is measured, with ``+`` if files of the library differ from it."""
+    """Return the commit that is measured, with ``+`` if files of the library or of the benchmarks differ from it."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], capture_output=True, text=True, cwd=ROOT, check=False).stdout.strip()
 
-    changed = git(
-        "status",
-        "--porcelain",
-        "--untracked-files=no",
-        "--",
-        "nes_lab/fitting",
-        "nes_lab/surgery",
-        "nes_lab/planning",
-        "nes_lab/nn",
-        "nes_lab/epitome",
-    )
+    changed = git("status", "--porcelain", "--", "nes_lab", "benchmarks/*.py")
     return git("rev-parse", "HEAD")[:12] + ("+" if changed else "")
 
 

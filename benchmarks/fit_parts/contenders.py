@@ -122,6 +122,7 @@ class Way:
 
 
 ONES = {"routing": "free", "patch_channels": 1, "round_to": 1}
+FLAT = {"routing": "free", "scope": "flat", "patch_channels": (1, 1), "snap": True}
 PAIRS = {"routing": "free", "scope": "joint", "patch_channels": 2, "round_to": 1}
 SMALLEST, SMALL, LARGE = 0.003, 0.01, 0.1
 WAYS = (
@@ -235,6 +236,13 @@ def _svd_in_turn(setting: Setting) -> Built:
 
 
 SEQUENTIAL = (
+    Contender(
+        "flat_sequential",
+        "epitome, flat, patches of one kernel, searched, sequential",
+        lambda s: s.epitomes(FLAT, search_starts=True, calibration=s.calibration, sequential=True),
+        SMALL,
+        in_turn=True,
+    ),
     Contender(
         "pairs_sequential",
         "epitome, joint, patches of 2 x 2 channels, searched, sequential",

@@ -54,6 +54,7 @@ class Contender:
         plan: Options of the plan; empty for another method.
         fit: Options of the fit, besides the calibration.
         calibrate: Whether photographs calibrate the fit.
+        more: Whether four times as many photographs calibrate it.
         other: Function that makes the network of another method.
     """
 
@@ -63,6 +64,7 @@ class Contender:
     plan: dict[str, Any] = field(default_factory=dict)
     fit: dict[str, Any] = field(default_factory=dict)
     calibrate: bool = True
+    more: bool = False
     other: Callable[[Photographs, str], Result] | None = None
 
     def build(self, photographs: Photographs, seed: int) -> Result:
@@ -70,19 +72,19 @@ class Contender:
         if self.other is not None:
             return self.other(photographs, self.share)
         plan = nes_lab.plan_for_budget(photographs.dense, nes_lab.Budget(params=self.share), X, **self.plan)
-        calibration = photographs.calibration if self.calibrate else None
+        calibration = (photographs.more if self.more else photographs.calibration) if self.calibrate else None
         network, report = nes_lab.fit(photographs.dense, plan, seed=seed, calibration=calibration, **self.fit)
         calibrated = None if report.agreement is None else 100 * report.agreement
         return Result(network, plan.predicted.params, plan.predicted.madds, report.residual, calibrated)
 
 
-def _by_svd(photographs: Photographs, share: str) -> Result:
-    """Give each layer a weight of low rank that changes its outputs least, and correct the mean of the outputs.
+def _by_svd(photographs: Photographs, share: str, listed: Callable[[str, nn.Module], bool] | None = None) -> Result:
+    """Give each listed layer a weight of low rank that changes its outputs least, and correct the mean of the outputs.
 
     The network returned has dense weights; the params are those of the two factors.
     """
-    dense, network = photographs.dense, copy.deepcopy(photographs.dense)
-    weights = {n: m.weight for n, m in dense.named_modules() if isinstance(m, nn.Conv2d | nn.Linear) and _listed(n, m)}
+    dense, network, listed = photographs.dense, copy.deepcopy(photographs.dense), listed or _listed
+    weights = {n: m.weight for n, m in dense.named_modules() if isinstance(m, nn.Conv2d | nn.Linear) and listed(n, m)}
     moments, _ = input_moments(dense, list(weights), photographs.calibration, lambda event: None)
     norm_of = scaling_norms(dense, list(weights), photographs.calibration[0])
     every = count(dense, X)
@@ -106,6 +108,11 @@ def _by_svd(photographs: Photographs, share: str) -> Result:
 def _listed(name: str, module: nn.Module) -> bool:
     first = name.startswith(tuple(pattern.rstrip("*") for pattern in FIRST_BLOCKS))
     return not first and (isinstance(module, nn.Linear) or name == "conv_head" or ".conv_pw" in name)
+
+
+def _by_svd_at_the_end(photographs: Photographs, share: str) -> Result:
+    """Split only the last convolution and the classifier."""
+    return _by_svd(photographs, share, lambda name, module: name in LAYERS[1:])
 
 
 def _positions(network: nn.Module, names: list[str]) -> dict[str, int]:
@@ -152,6 +159,7 @@ CONTENDERS = (
     Contender("flat_50_sequential", "flat, patches of 1 x 6, layer after layer", "50%", plan=_flat((1, 6)), fit=IN_TURN),
     Contender("ones_80", "separable, patches of one channel; first four stages dense", plan=ONES | SPARED, fit=SEARCH),
     Contender("svd_80", "SVD of the outputs of each layer", other=_by_svd),
+    Contender("svd_head_80", "SVD of the outputs of the last convolution and the classifier", other=_by_svd_at_the_end),
     Contender("flat_80_uncalibrated", "flat, patches of 1 x 4, no photographs", plan=_flat((1, 4)), fit=SEARCH, calibrate=False),
     Contender("flat_35_sequential", "flat, patches of 1 x 8, layer after layer", "35%", plan=_flat((1, 8)), fit=IN_TURN),
     Contender("flat_80_squares", "flat, patches of 2 x 2", plan=_flat((2, 2)), fit=SEARCH),
@@ -160,6 +168,12 @@ CONTENDERS = (
         "head_80", "separable, patches of one channel; only the last convolution and the classifier",
         plan=ONES | {"include": LAYERS[1:]}, fit=SEARCH,
     ),
-    Contender("flat_80_sequential", "flat, patches of 1 x 4, layer after layer", plan=_flat((1, 4)), fit=IN_TURN),
+    Contender(
+        "head_80_more",
+        "separable, patches of one channel; only the last convolution and the classifier; 800 photographs",
+        plan=ONES | {"include": LAYERS[1:]},
+        fit=SEARCH,
+        more=True,
+    ),
 )  # fmt: skip
 """Contenders in the order in which they are measured."""

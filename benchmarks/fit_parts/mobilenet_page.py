@@ -23,7 +23,7 @@ def mobilenet_section(data: Data) -> str:
         f"MobileNetV2 ({dense['params']:,} params, {dense['madds'] / 1e6:.1f} M multiply-adds at {f['size']} pixels) knows 1,000 "
         f"classes, and most of its layers are 1x1 convolutions with little rank to spare. Agreement is the share of {f['other']} "
         "photographs for which the compressed network predicts the same class as the dense one, before any training. None of them "
-        f"calibrated the fit; {f['calibration']} others did.\n\n"
+        f"calibrated the fit; {f['calibration']} others did, if the row names no other number.\n\n"
         + _table(data)
         + "\n\n"
         + " ".join(_verdict(data))
@@ -60,20 +60,25 @@ def _verdict(data: Data) -> list[str]:
         f"Best at 80 % of the params: {best['title']}, {best['other']:.1f} %, which is {reached} the {TARGET} % that were the aim.",
         "Separable epitomes and SVD also save multiply-adds; flat epitomes save only params.",
         "The start of a flat window is one stored number, but it chooses among as many windows as the epitome has cells. So in short "
-        "patches, starts and factors say more about the weight than cells do.",
+        "patches, starts and factors say more about the weight than cells do. This is vector quantization with overlapping code words; "
+        "vector quantization with separate ones, which may store indices too, was not measured.",
     ]
     if {"flat_80", "flat_80_uncalibrated"} <= rows.keys():
         says.append(
-            f"Without photographs, the means of the outputs are wrong, and agreement is {rows['flat_80_uncalibrated']['other']:.1f} "
-            f"instead of {rows['flat_80']['other']:.1f} %."
+            f"Without photographs, the means of the outputs are not corrected: {rows['flat_80_uncalibrated']['other']:.1f} instead of "
+            f"{rows['flat_80']['other']:.1f} %."
         )
     if {"flat_80", "flat_80_squares"} <= rows.keys():
+        says.append(f"Patches of 2 x 2 channels: {rows['flat_80_squares']['other']:.1f} %, level with those of 1 x 4.")
+    if {"ones_80", "head_80"} <= rows.keys():
         says.append(
-            f"A patch of 2 x 2 channels joins two output channels, which may differ much in size: {rows['flat_80_squares']['other']:.1f} %."
+            "Separable epitomes keep more if they are only in the last convolution and the classifier, the widest layers: "
+            f"{rows['head_80']['other']:.1f} instead of {rows['ones_80']['other']:.1f} %."
         )
     if {"flat_50", "flat_50_sequential"} <= rows.keys():
         says.append(
-            f"At 50 %, a fit layer after layer gives {rows['flat_50_sequential']['other']:.1f} %, a fit of all layers at once "
+            f"At 50 %, a fit layer after layer gives {rows['flat_50_sequential']['other']:.1f} % "
+            f"({rows['flat_50_sequential']['calibrated']:.1f} % on the photographs that calibrated it), a fit of all layers at once "
             f"{rows['flat_50']['other']:.1f} %."
         )
     return says

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.fit_parts.mobilenet_page import mobilenet_section
 
-__all__ = ["page"]
+__all__ = ["page", "readme_sentence"]
 
 Data = dict[str, Any]
 OPPONENTS = ("svd", "pruned", "folded")
@@ -34,6 +34,27 @@ def page(data: Data, sizes: Data | None = None, in_turn: Data | None = None, mob
     ]
     parts += ["## How this was measured\n\n" + _method(data)]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def readme_sentence(data: Data, in_turn: Data, mobilenet: Data) -> str:
+    """Return the sentence that README has on fits without training.
+
+    Args:
+        data: The contents of the result file.
+        in_turn: The contents of the result file of the fits layer after layer.
+        mobilenet: The contents of the result file of MobileNetV2.
+    """
+    flat, best = in_turn["rows"]["flat_sequential"], mobilenet["rows"]["flat_80"]
+    every = data["rows"] | in_turn["rows"]
+    rival = max(
+        (r[k], r["title"]) for key, r in every.items() if key.startswith(OPPONENTS) for k in ("fit", "norms") if k in r
+    )
+    dense, photographs = data["rows"]["dense"]["fit"], mobilenet["facts"]["other"]
+    return (
+        f"Without training, a pretrained ResNet-56 keeps {flat['fit']:.1f} % top-1 of {dense:.1f} % on CIFAR-10 at half its params (the "
+        f"best of SVD, pruning and folding: {rival[0]:.1f} %), and MobileNetV2 predicts the same class as before for {best['other']:.0f} % "
+        f"of {photographs} photographs at 80 % of its params. Such flat epitomes save params, not multiply-adds: [measured](docs/fit.md)."
+    )
 
 
 def _head(data: Data) -> str:

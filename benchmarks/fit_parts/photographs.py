@@ -29,12 +29,14 @@ class Photographs:
 
     Args:
         dense: MobileNetV2 with its pretrained weights.
-        calibration: Batches of photographs that may calibrate a fit.
+        calibration: Batches of photographs that calibrate a fit.
+        more: Batches of four times as many, these among them.
         other: Batches of photographs on which agreement is measured.
     """
 
     dense: nn.Module
     calibration: list[Tensor]
+    more: list[Tensor]
     other: list[Tensor]
 
     @cached_property
@@ -76,8 +78,8 @@ def load_photographs(folder: Path) -> Photographs:
             small = image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC)
         images.append(torch.from_numpy(np.array(small)).permute(2, 0, 1))
     every = torch.stack(images).float() / 127.5 - 1
-    rest = every[torch.arange(len(every)) % EVERY != 0][::CALIBRATION_EVERY]
-    return Photographs(dense, list(rest.split(BATCH)), list(every[::EVERY].split(BATCH)))
+    rest = every[torch.arange(len(every)) % EVERY != 0]
+    return Photographs(dense, *(list(part.split(BATCH)) for part in (rest[::CALIBRATION_EVERY], rest, every[::EVERY])))
 
 
 def _predictions(network: nn.Module, batches: list[Tensor]) -> Tensor:

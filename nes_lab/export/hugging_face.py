@@ -231,7 +231,8 @@ def _state(model: nn.Module, records: dict[str, Any]) -> dict[str, Tensor]:
     seen: set[int] = set()
     for name, layer in named_epitome_layers(model):
         if id(layer) in seen:  # one layer with two names; safetensors stores no shared memory
-            tensors[f"{name}.epitome"] = layer.epitome.detach().clone()
+            own = {key: tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
+            tensors |= {key: tensor.detach().clone() for key, tensor in own.items() if isinstance(tensor, Tensor)}
         seen.add(id(layer))
     return tensors
 

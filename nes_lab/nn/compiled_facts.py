@@ -7,8 +7,9 @@ Tests: tests/execution/test_compiled.py
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -24,7 +25,8 @@ __all__ = ["StepFacts", "joined_array", "layer_numbers", "step_facts"]
 
 _NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 _MAX_LAYERS = 1024
-_kept_cells: dict[tuple[int, ...], LearnedCells] = {}
+"""Most layers whose data is kept. What was used least recently is dropped first."""
+_kept_cells: OrderedDict[tuple[int, ...], LearnedCells] = OrderedDict()
 """The cells that a layer read in its last step, by the addresses of its anchors. Whoever takes them checks that they are right."""
 
 
@@ -101,13 +103,14 @@ class StepFacts:
         layout, clamped = self.layout(values.dtype), prediction is None and self.geometry.boundary == "clamp"
         inside = np.minimum(np.maximum(values, 0), layout.limits) if clamped else values
         key = tuple(tensor.data_ptr() for tensor in anchors)
-        cells = _kept_cells.get(key)
+        cells = _kept_cells.pop(key, None)
         fractions = None if cells is None or cells.layout is not layout else cells.fractions(inside)
         if cells is None or fractions is None:
-            if len(_kept_cells) >= _MAX_LAYERS:
-                _kept_cells.clear()
-            cells = _kept_cells[key] = LearnedCells.of(inside, layout, clamped)
+            cells = LearnedCells.of(inside, layout, clamped)
             fractions = inside - cells.base
+        _kept_cells[key] = cells
+        if len(_kept_cells) > _MAX_LAYERS:
+            _kept_cells.popitem(last=False)
         readings = iter(cells.readings(fractions, _NUMPY[dtype]))
         output, input = (next(readings) if axis in self.axes else None for axis in (0, 1))
         starts = StepStarts(cells, values, clamped, prediction)
@@ -137,9 +140,9 @@ class StepFacts:
         return not by_weight and folded and 1 in self.axes, not by_weight and products and 0 in self.axes
 
 
-@cache
+@lru_cache(_MAX_LAYERS)
 def step_facts(numbers: tuple[int, ...]) -> StepFacts:
-    """Return what some numbers say of a layer. It is the same object each time."""
+    """Return what some numbers say of a layer. It is the same object each time, as long as it is kept."""
     return StepFacts(numbers)
 
 

@@ -4,6 +4,10 @@
 and they would take most of the time to compile a network. A custom operator is one operation for the compiler, which does not
 look into it. It computes what :mod:`nes_lab.execution.factored_step` computes in eager mode; another one computes all gradients.
 
+Compiled code may repeat a step in the backward pass: with ``torch.utils.checkpoint``, or to keep within torch's
+``activation_memory_budget``. The operators see that when they run. A repeated step starts from the starts before the step, which the
+index learner's module keeps, and stores nothing. Only those of the last step are kept, as in eager mode.
+
 Tests: tests/execution/test_compiled.py
 """
 
@@ -18,12 +22,13 @@ from torch import Tensor
 
 from nes_lab.epitome.compiled_taps import compiles_taps
 from nes_lab.epitome.slices import channels_inside
+from nes_lab.errors import PlanError
 from nes_lab.execution.base import LayerOp
 from nes_lab.execution.factored_step import FactoredStep, as_matrix, run_step, step_gradients
 from nes_lab.geometry.epitome_geometry import EpitomeGeometry
 from nes_lab.nn.compiled_facts import StepFacts, joined_array, layer_numbers, step_facts
 from nes_lab.nn.free_starts import FreeStarts
-from nes_lab.nn.index_learner import LearnerStarts, averages_ranks
+from nes_lab.nn.index_learner import LearnerStarts, averages_ranks, repeats_forward
 from nes_lab.nn.predict_step import Prediction, hidden_numbers, pooled_means, simple_learner
 from nes_lab.nn.starts import Starts
 
@@ -65,7 +70,8 @@ def compiled_step(
     if routing.training:
         with torch.no_grad():
             if settings:
-                torch.ops.nes_lab.store_predicted_(fixed[: len(routing.sampled)], _previous(routing), found[3])
+                count = len(routing.sampled)
+                torch.ops.nes_lab.store_predicted_(fixed[count : 2 * count], fixed[:count], found[3])
             elif geometry.boundary == "clamp":
                 torch.ops.nes_lab.clamp_all_offsets_(learned, fixed, numbers)
     return found[0]
@@ -77,19 +83,19 @@ def _read_starts(routing: Starts, x: Tensor) -> tuple[list[Tensor], list[Tensor]
         return [routing.table(a) for a in routing.sampled], [routing.anchor(a) for a in routing.sampled], []
     if type(routing) is not LearnerStarts or routing.learner is None:
         return None
-    tables = [routing.table(a) for a in routing.sampled]
+    previous, tables = _buffers(routing, "previous"), [routing.table(a) for a in routing.sampled]
     if not (routing.training and tables[0].dtype == x.dtype) or averages_ranks():
         return None
     learner = simple_learner(routing.learner, x.dtype)
     if learner is None:
         return None
     reach = routing.reach if routing.squash == "tanh" else -1.0
-    anchors = [getattr(routing, routing._name("anchor", a)) for a in routing.sampled]
-    return list(learner), tables + anchors, [float(reach), float(routing.momentum)]
+    fixed = [*previous, *tables, *_buffers(routing, "anchor")]
+    return list(learner), fixed, [float(reach), float(routing.momentum)]
 
 
-def _previous(routing: Any) -> list[Tensor]:
-    return [getattr(routing, routing._name("previous", a)) for a in routing.sampled]
+def _buffers(routing: LearnerStarts, what: str) -> list[Tensor]:
+    return [getattr(routing, routing._name(what, axis)) for axis in routing.sampled]
 
 
 @torch.library.custom_op("nes_lab::factored_step", mutates_args=())
@@ -105,16 +111,21 @@ def _factored_step(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the output, the folded input, the products, the starts, and the index learner's means and hidden numbers.
 
-    ``numbers`` describe the layer, ``settings`` are the reach and momentum of an index learner, and bit ``i`` of ``needed`` is set if
-    input ``i`` needs a gradient. What no gradient needs is empty.
+    ``fixed`` are the anchors; with an index learner, the starts before the last step and the stored starts come first. ``numbers``
+    describe the layer, ``settings`` are the reach and momentum of an index learner, and bit ``i`` of ``needed`` is set if input ``i``
+    needs a gradient. What no gradient needs is empty.
     """
     facts, x, learned = step_facts(tuple(numbers)), x.detach().contiguous(), [t.detach() for t in learned]
-    anchors, prediction = fixed[-len(facts.axes) :], None
+    count = len(facts.axes)
+    anchors, prediction = fixed[-count:], None
     pooled, hidden = x.new_empty(0), x.new_empty(0)
     if settings:
         pooled = pooled_means(x)
         hidden_array = hidden_numbers(pooled, learned)
-        prediction = Prediction.of_hidden(pooled, hidden_array, facts.move(learned, fixed, settings))
+        old = (
+            fixed[:count] if repeats_forward() else fixed[count : 2 * count]
+        )  # a repeated step finds its own result stored
+        prediction = Prediction.of_hidden(pooled, hidden_array, facts.move(learned, [*old, *anchors], settings))
         values, hidden = prediction.new_starts(), torch.from_numpy(hidden_array)
     else:
         values = joined_array(anchors) + joined_array(learned)
@@ -228,7 +239,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     x, epitome, _, learned, fixed, ctx.numbers, ctx.settings, ctx.needed = inputs
     _, *others = output
     ctx.mark_non_differentiable(*others)
-    count = ctx.axes = len(fixed) // 2 if ctx.settings else len(fixed)
+    count = ctx.axes = len(fixed) // 3 if ctx.settings else len(fixed)
     # stored starts and offsets change after the step, so they are not kept
     ctx.save_for_backward(x, epitome, *others, *fixed[-count:], *(learned if ctx.settings else ()))
 
@@ -239,11 +250,19 @@ def _backward(ctx: Any, grad: Tensor, *others: Tensor) -> tuple[Any, ...]:
     rest = learned, anchors, ctx.numbers, ctx.settings, ctx.needed
     found = torch.ops.nes_lab.factored_gradients(grad, *saved[:7], *rest)
     found = [t if ctx.needed >> i & 1 else None for i, t in enumerate(found)]
-    unfixed, unset = ([None] * 2 * count, None) if ctx.settings else ([None] * count, [])
+    unfixed, unset = ([None] * 3 * count, None) if ctx.settings else ([None] * count, [])
     return *found[:3], found[3:], unfixed, None, unset, None  # torch wants a list for an empty list
 
 
-_factored_step.register_autograd(_backward, setup_context=_keep)  # compiled code has first derivatives only
+def _no_second_derivatives(ctx: Any, *grads: Any) -> None:
+    raise PlanError(
+        "a compiled training step of an epitome layer with learned starts has first derivatives only; "
+        "for gradients of gradients (create_graph=True) call the layer without torch.compile"
+    )
+
+
+_factored_step.register_autograd(_backward, setup_context=_keep)
+_factored_gradients.register_autograd(_no_second_derivatives)
 
 
 # ---- what a training step stores ------------------------------------------------------------------------------------------
@@ -265,7 +284,9 @@ def _(offsets: list[Tensor], anchors: list[Tensor], numbers: list[int]) -> None:
 
 @torch.library.custom_op("nes_lab::store_predicted_", mutates_args=("tables", "previous"))
 def _store_predicted_(tables: list[Tensor], previous: list[Tensor], starts: Tensor) -> None:
-    """Store the starts of a step, and those before it."""
+    """Store the starts of a step, and those before it. A step that is repeated in the backward pass stores nothing."""
+    if repeats_forward():
+        return
     for table, before, part in zip(tables, previous, starts.split([len(t) for t in tables]), strict=True):
         before.copy_(table)
         table.copy_(part)

@@ -28,7 +28,7 @@ from nes_lab.nn.starts import LayerFacts, Starts, learned_starts, start_name
 from nes_lab.nn.store_starts import store_starts
 from nes_lab.records.options import LearnerKind, Squash
 
-__all__ = ["IndexLearner", "LearnerStarts", "averages_ranks", "check_learner_options"]
+__all__ = ["IndexLearner", "LearnerStarts", "averages_ranks", "check_learner_options", "repeats_forward"]
 
 _CONV_AND_NORM = {1: (nn.Conv1d, nn.BatchNorm1d), 2: (nn.Conv2d, nn.BatchNorm2d), 3: (nn.Conv3d, nn.BatchNorm3d)}
 
@@ -272,7 +272,7 @@ class LearnerStarts(Starts):
         raw, samples = self._predict(x)
         if samples is None:
             return self.current()
-        transformed, recomputing = transforming(), _inside_backward()
+        transformed, recomputing = transforming(), repeats_forward()
         finite = raw.isfinite().all()  # one batch with NaN or infinity must not ruin the stored starts
         pieces = raw.split([t.numel() for _, t in self.tables()])
         starts: list[Tensor | None] = [None] * len(self.geometry.axes)
@@ -302,7 +302,7 @@ class LearnerStarts(Starts):
         if simple is None:
             tensors = tuple(t for t in self(x) if t is not None)
             return LearnedStarts(tensors, np.concatenate([t.detach().numpy() for t in tensors]), False)
-        recomputing = _inside_backward()
+        recomputing = repeats_forward()
         if not recomputing:
             for axis in self.sampled:
                 name = self._name("previous", axis)
@@ -380,7 +380,7 @@ def averages_ranks() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def _inside_backward() -> bool:
+def repeats_forward() -> bool:
     """Return True if activation checkpointing is repeating the forward pass during the backward pass."""
     # a repeated forward pass must not change the stored starts again
     if torch.compiler.is_compiling():

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from benchmarks.fit_parts.mobilenet_page import mobilenet_section
-from benchmarks.fit_parts.page import page
+from benchmarks.fit_parts.page import page, readme_sentence
 from tests.house.tree import ROOT
 
 RESULTS, PAGE = ROOT / "benchmarks" / "results" / "fit_resnet56.json", ROOT / "docs" / "fit.md"
@@ -37,6 +37,11 @@ def test_page_is_written_from_the_committed_results():
         for path in (RESULTS, SIZES, IN_TURN, MOBILENET)
     )
     assert PAGE.read_text(encoding="utf-8") == page(results, *others)
+
+
+def test_readme_quotes_the_committed_results():
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in (RESULTS, IN_TURN, MOBILENET)]
+    assert readme_sentence(*results) in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_page_names_the_best_contenders_by_their_numbers():

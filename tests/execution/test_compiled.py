@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import nn
 from torch._dynamo.utils import counters
+from torch.utils.checkpoint import checkpoint
 
 from nes_lab.epitome import constants, row_operations
+from nes_lab.errors import PlanError
 from nes_lab.execution.registry import EXECUTIONS
 from nes_lab.nn import compiled_step
 from nes_lab.nn.compiled_facts import layer_numbers
@@ -163,6 +165,48 @@ def test_a_compiled_step_with_learned_starts_does_what_the_eager_one_does(kernel
         close(a.grad, b.grad, msg=name)
     for (name, a), b in zip(layer.named_buffers(), eager.buffers(), strict=True):
         close(a, b, msg=name)
+
+
+def test_a_compiled_step_that_checkpointing_repeats_begins_from_the_starts_before_it():
+    """The step has stored new starts by then. Those must not change the gradients, nor be averaged once more."""
+    torch.compiler.reset()
+    layer, x = _learning_layer()
+    eager, gradients = copy.deepcopy(layer), []
+    for module in (layer, eager):
+        given = x.clone().requires_grad_()
+
+        def forward(x, module=module):
+            return checkpoint(module, x, use_reentrant=False)
+
+        if module is layer:
+            forward = torch.compile(forward, fullgraph=True, backend="aot_eager")
+        for _ in range(2):
+            forward(given.sin()).sin().square().mean().backward()
+        gradients.append({name: tensor.grad for name, tensor in module.named_parameters()} | {"x": given.grad})
+    for name, gradient in gradients[1].items():
+        torch.testing.assert_close(gradients[0][name], gradient, rtol=1e-5, atol=1e-7, msg=name)
+    for (name, a), b in zip(layer.named_buffers(), eager.buffers(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7, msg=name)
+
+
+def test_a_compiled_step_says_that_it_has_no_second_derivatives():
+    torch.compiler.reset()
+    layer, x = _learning_layer()
+    x.requires_grad_()
+    y = torch.compile(layer, fullgraph=True, backend="eager")(x)
+    (gradient,) = torch.autograd.grad(y.sin().sum(), x, create_graph=True)
+    with pytest.raises(PlanError, match=r"first derivatives only.*without torch\.compile"):
+        gradient.square().sum().backward()
+
+
+def _learning_layer() -> tuple[EpitomeLayer, torch.Tensor]:
+    """A layer whose index learner moves the starts by a part of a cell in each step."""
+    torch.manual_seed(0)
+    options = {"epitome_shape": (12, 10, 3, 3), "patch_channels": (4, 4), "execution": "factored", "momentum": 0.5}
+    layer = EpitomeConv2d(16, 24, 3, padding=1, routing="learner", **options)
+    for parameter in layer.routing.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    return layer, torch.randn(3, 16, 6, 6)
 
 
 def test_the_compiler_sees_few_operations_of_learned_starts():

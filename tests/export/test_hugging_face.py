@@ -185,6 +185,36 @@ def test_layers_that_share_an_epitome_are_saved_with_it_once(epitome_dtype):
     assert owners(made) == 1 and torch.equal(made(images), model(images))
 
 
+class Tied(nn.Module):
+    """A network that uses one of its layers under two names: the first of all, or another one."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.a, self.b = nn.Linear(32, 32), nn.Linear(32, 32)
+        self.again = getattr(self, config.tied)
+        self.config = config
+
+    def forward(self, x):
+        return self.again(self.b(self.a(x).relu()).relu())
+
+
+@pytest.mark.parametrize("share", ["network", "layer"])
+@pytest.mark.parametrize("tied", ["a", "b"])
+def test_a_layer_with_two_names_is_saved_if_it_shares_its_epitome(tied, share):
+    dense, x = Tied(SimpleNamespace(tied=tied)).eval(), torch.randn(2, 32)
+    model = nes_lab.compress(dense, params="60%", example_input=x, share=share, windows=2).eval()
+    method, made = EpitomeMethod(), Tied(SimpleNamespace(tied=tied)).eval()
+    method.quantization_config = EpitomeList()
+    tensors, _ = method.get_state_dict_and_metadata(model)
+    stores = [tensor.data_ptr() for tensor in tensors.values() if isinstance(tensor, torch.Tensor) and tensor.numel()]
+    assert len(set(stores)) == len(stores)  # transformers saves no shared memory
+    method._process_model_before_weight_loading(made)
+    assert made.state_dict().keys() == tensors.keys()
+    method._process_model_after_weight_loading(made)
+    made.load_state_dict(tensors, strict=False)
+    assert torch.equal(made(x), model(x))
+
+
 def test_call_after_calls_a_function_once_a_module_is_imported(tmp_path, monkeypatch):
     (tmp_path / "first_module.py").write_text("VALUES = []\n")
     (tmp_path / "then_module.py").write_text("def add():\n    import first_module\n    first_module.VALUES.append(1)\n")
