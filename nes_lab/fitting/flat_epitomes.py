@@ -29,7 +29,7 @@ SURELY_BETTER = 0.5
 """The plan's starts are not fitted if the epitome has fewer cells than this share of the weights and every layer can be searched.
 
 Searched starts were better in all such cases that were measured. It is not checked in each fit: they are compared only with random
-cells at the plan's starts, and the plan's starts are fitted after all if they are no better than these.
+cells at the plan's starts, and the plan's starts are fitted after all unless they beat these.
 """
 
 KEPT_PLAN = "plan; the search found none better"
