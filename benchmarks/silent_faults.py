@@ -87,6 +87,12 @@ KINDS = (
         ("export/test_hugging_face.py",),
     ),
     Kind(
+        "transformers' own `save_pretrained` writes a shared epitome once per layer, and its `from_pretrained` gives each layer "
+        "a copy of its own",
+        "written once, tied again, and a missing tensor is refused by name",
+        ("export/test_hugging_face.py",),
+    ),
+    Kind(
         "looking changes the network: buffers, counters, modes, hooks, gradients, random states",
         "put back bit for bit; one test walks all public functions that take a network, and a new one fails until it is listed",
         ("cost/test_looking.py", "cost/test_left_as_it_was.py"),

@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import nn
 
-from nes_lab.errors import OptionError
+from nes_lab.errors import OptionError, check_choice
 from nes_lab.geometry.start_rules import routing_mode
 from nes_lab.planning.planner import plan_for_budget
-from nes_lab.planning.presets import SMALL_FILE, preset, small_file_options
+from nes_lab.planning.presets import PRESETS, SMALL_FILE, preset, small_file_options
 from nes_lab.progress_bar import OnProgress
 from nes_lab.records.budget import Budget
 from nes_lab.records.compression_plan import CompressionPlan
@@ -86,6 +86,7 @@ def plan_options(config: Any, seed: int = 0) -> PlanOptions:
 
 def _preset_options(config: Any) -> dict[str, Any]:
     """Return the options of a configuration that go with its preset. The others are those of the preset."""
+    check_choice("preset", config.preset, PRESETS)
     if config.overrides:
         raise OptionError(f"overrides={dict(config.overrides)!r} does not go with preset={config.preset!r}")
     for name in (option for option in PlanOptions.names() if option not in _BESIDE_A_PRESET):

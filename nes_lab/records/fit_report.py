@@ -32,7 +32,7 @@ class LayerFit(Part):
         method: How the epitome was computed: ``averages``, ``axis by axis``, ``conjugate gradients`` or, for flat epitomes,
             ``alternating least squares``.
         starts: ``plan`` if the starts (positions where patches begin) of the plan were kept. ``searched`` if better starts were
-            searched. Otherwise the reason why no search was possible.
+            searched and kept. Otherwise the reason: why no search was possible, or that it found none better.
         norm: Name of the batch norm that stores the scale factors of the output channels. Empty if channels were not scaled.
         weight_energy: Sum of the squares of the dense weight's numbers.
         residual_before: Relative residual ``||W - T(E)|| / ||W||`` of the dense weight ``W`` and the sampled weight ``T(E)``.
