@@ -182,7 +182,9 @@ def test_the_panes_of_a_shared_epitome_follow_patches_and_cells(page):
     page.wait_for_function(f"window.nesView?.cell === '{cell + 1}'")
     store.press("Escape")
     page.locator('[data-part="weight"]').press("ArrowRight")
-    words.get_by_text("Patch (0, 1)").wait_for()
+    words.get_by_text("Patch (0, 1)", exact=True).or_(
+        words.get_by_role("heading", name="Patch (0, 1)")
+    ).first.wait_for()
     assert f"factor {layers['7'].alpha[0, 1, 1]:.3f}".replace("-", "−") in words.inner_text()
     ruler = page.evaluate("document.getElementById('place').nesExplorer.views[0].ruler")
     store.click(position={"x": ruler["left"] + 3.5 * ruler["scale"], "y": ruler["top"] + 0.5 * ruler["scale"]})
