@@ -81,17 +81,22 @@ def _head(data: Data) -> str:
 
 
 def _other_machines(data: Data) -> str:
-    """Return a sentence for each other machine, with the parts of the page that it measured."""
+    """Return a sentence for each other machine, with the parts of the page that it measured and the commits."""
     parts: dict[str, dict[str, None]] = {}
     for name, job in data["jobs"].items():
         if "machine" in job:
             parts.setdefault(job["machine"], {})[name.split("/")[0]] = None
-    lines = [f"Measured on {machine}: the jobs of {', '.join(names)}." for machine, names in parts.items()]
+    lines = [
+        f"Measured on {machine}: the jobs of {', '.join(names)}; commit {', '.join(_commits(data, machine))}."
+        for machine, names in parts.items()
+    ]
     return "".join(f"\n\n{line}" for line in lines)
 
 
-def _commits(data: Data) -> list[str]:
-    return list(dict.fromkeys(job["commit"] for job in data["jobs"].values())) or [data["facts"]["commit"]]
+def _commits(data: Data, machine: str | None = None) -> list[str]:
+    """Return the commits that a machine measured; None stands for the machine of the page's head."""
+    own = [job["commit"] for job in data["jobs"].values() if job.get("machine") == machine]
+    return list(dict.fromkeys(own)) or [data["facts"]["commit"]]
 
 
 def _targets(data: Data) -> str:

@@ -38,7 +38,7 @@ CANDIDATES = 8192
 """Number of starts that one round compares. Of a larger epitome they are drawn at random."""
 
 MOVES_IF_BETTER = 1e-6
-"""A window moves only if this share better, which is above single-precision rounding."""
+"""A window moves only if another start is better by more than this share, so rounding errors move nothing."""
 
 NUMBERS_AT_ONCE = 2**18
 """How many products of patches and windows a CPU computes at once, few enough for its cache. Other devices take 128 times as many."""

@@ -122,9 +122,8 @@ def _factored_step(
     if settings:
         pooled = pooled_means(x)
         hidden_array = hidden_numbers(pooled, learned)
-        old = (
-            fixed[:count] if repeats_forward() else fixed[count : 2 * count]
-        )  # a repeated step finds its own result stored
+        # a step that is repeated in the backward pass has stored its own result, so it reads the starts before it
+        old = fixed[:count] if repeats_forward() else fixed[count : 2 * count]
         prediction = Prediction.of_hidden(pooled, hidden_array, facts.move(learned, [*old, *anchors], settings))
         values, hidden = prediction.new_starts(), torch.from_numpy(hidden_array)
     else:
